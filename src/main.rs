@@ -1,0 +1,2 @@
+//! The `capstan` program: arguments and glue.
+fn main() {}
