@@ -3,7 +3,7 @@
 //! The crate knows no backup. It offers:
 //!
 //! * [`Transport`]: one logical unit that takes a command and answers it. Hardware behind `/dev/sg*`
-//!   ([`sg`]), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
+//!   (`sg`), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
 //!   implement it;
 //! * [`sense`]: what a device says when a command did not simply work;
 //! * [`command`]: typed commands and replies of SPC, SSC and SMC, so that no other crate builds or
@@ -11,8 +11,9 @@
 //! * [`address`]: the one form in which a user names a device.
 
 pub mod address;
-pub mod transport;
+pub mod command;
 pub mod sense;
+pub mod transport;
 
 pub use address::Address;
 pub use sense::{Sense, SenseKey};

@@ -185,24 +185,14 @@ pub trait Transport: Send {
     ///
     /// `cdb` is 6, 10, 12 or 16 bytes. `Err` means that the command was not carried or its end is
     /// unknown; a device that refuses a command is `Ok` with its status and sense.
-    fn execute(
-        &mut self,
-        cdb: &[u8],
-        data: Data<'_>,
-        timeout: Duration,
-    ) -> Result<Reply, Error>;
+    fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error>;
 
     /// The device as the user named it, for messages.
     fn name(&self) -> &str;
 }
 
 impl<T: Transport + ?Sized> Transport for Box<T> {
-    fn execute(
-        &mut self,
-        cdb: &[u8],
-        data: Data<'_>,
-        timeout: Duration,
-    ) -> Result<Reply, Error> {
+    fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error> {
         (**self).execute(cdb, data, timeout)
     }
 

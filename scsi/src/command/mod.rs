@@ -1,0 +1,3 @@
+//! Typed commands and replies of SPC, SSC and SMC.
+
+pub mod opcode;
