@@ -1,1 +1,5 @@
-//! .
+//! Media changers.
+
+mod error;
+
+pub use error::{Error, Result};

@@ -1,0 +1,199 @@
+//! What can go wrong with a media changer.
+
+use scsi::{Sense, transport};
+use thiserror::Error as ThisError;
+
+/// Result of changer operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a changer operation failed. Slots are numbered from 1, drives from 0.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// A command failed or was not carried at all.
+    #[error("changer {changer}: {doing} failed: {source}")]
+    Scsi {
+        /// The changer as the user named it.
+        changer: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the device or the way to it reported.
+        source: transport::Error,
+    },
+    /// The device is no media changer.
+    #[error("{changer} is not a media changer (peripheral device type {kind:02x}h, wanted 08h)")]
+    NotAChanger {
+        /// The device as the user named it.
+        changer: String,
+        /// Peripheral device type of its INQUIRY data.
+        kind: u8,
+    },
+    /// A move failed; the robot says why.
+    #[error(
+        "changer {changer}: moving the tape from {from} to {to} failed: {source}{}",
+        hint(source)
+    )]
+    Move {
+        /// The changer as the user named it.
+        changer: String,
+        /// Where the tape was (`slot 3`, `drive 0`).
+        from: String,
+        /// Where it was to go.
+        to: String,
+        /// What the device or the way to it reported.
+        source: transport::Error,
+    },
+    /// The library reports no drive or no slot.
+    #[error("changer {changer} reports no {what}; check the library's configuration")]
+    Unconfigured {
+        /// The changer as the user named it.
+        changer: String,
+        /// `drives` or `slots`.
+        what: &'static str,
+    },
+    /// No drive of this number.
+    #[error("changer {changer} has no drive {drive}; it has {count} (numbered from 0)")]
+    NoSuchDrive {
+        /// The changer as the user named it.
+        changer: String,
+        /// The number asked for.
+        drive: u64,
+        /// How many there are.
+        count: usize,
+    },
+    /// No slot of this number.
+    #[error("changer {changer} has no slot {slot}; it has {count} (numbered from 1)")]
+    NoSuchSlot {
+        /// The changer as the user named it.
+        changer: String,
+        /// The number asked for.
+        slot: u64,
+        /// How many there are, import/export slots included.
+        count: usize,
+    },
+    /// The place to take a tape from is empty.
+    #[error("changer {changer}: {place} is empty")]
+    Empty {
+        /// The changer as the user named it.
+        changer: String,
+        /// Which place (`slot 3`, `drive 0`).
+        place: String,
+    },
+    /// The place to put a tape is occupied.
+    #[error("changer {changer}: {place} is occupied{}", label.as_ref().map(|l| format!(" by {l}")).unwrap_or_default())]
+    Occupied {
+        /// The changer as the user named it.
+        changer: String,
+        /// Which place (`slot 3`, `drive 0`).
+        place: String,
+        /// The tape there, if its label is known.
+        label: Option<String>,
+    },
+    /// No tape with this label in the library.
+    #[error("changer {changer}: tape {label} is not in the library (offline?); insert it")]
+    NotOnline {
+        /// The changer as the user named it.
+        changer: String,
+        /// Label text (bar code) of the tape.
+        label: String,
+    },
+    /// The tape is in another drive.
+    #[error("changer {changer}: tape {label} is in drive {drive}")]
+    InOtherDrive {
+        /// The changer as the user named it.
+        changer: String,
+        /// Label text (bar code) of the tape.
+        label: String,
+        /// The drive that holds it.
+        drive: u64,
+    },
+    /// The tape is in an import/export slot, which counts as offline.
+    #[error(
+        "changer {changer}: tape {label} is in import/export slot {slot}; transfer it to a normal slot first"
+    )]
+    InExportSlot {
+        /// The changer as the user named it.
+        changer: String,
+        /// Label text (bar code) of the tape.
+        label: String,
+        /// The import/export slot.
+        slot: u64,
+    },
+    /// Cleaning cartridges are not loaded by label.
+    #[error("changer {changer}: {label} is a cleaning cartridge")]
+    CleaningCartridge {
+        /// The changer as the user named it.
+        changer: String,
+        /// Label text (bar code) of the cartridge.
+        label: String,
+    },
+    /// Nowhere to put the tape.
+    #[error("changer {changer}: no free {} slot", if *import_export { "import/export" } else { "storage" })]
+    NoFreeSlot {
+        /// The changer as the user named it.
+        changer: String,
+        /// True if an import/export slot was wanted.
+        import_export: bool,
+    },
+    /// The operation was ended by request.
+    #[error("changer {changer}: {doing} aborted")]
+    Aborted {
+        /// The changer as the user named it.
+        changer: String,
+        /// What was being done.
+        doing: &'static str,
+    },
+}
+
+/// What an operator can do about a failed move.
+fn hint(source: &transport::Error) -> &'static str {
+    match source.sense() {
+        Some(sense) if sense.is_station_open() => "; close the import/export station",
+        Some(sense) if sense.is_removal_prevented() => {
+            "; eject the tape in the drive first (or set eject-before-unload)"
+        }
+        Some(sense) if sense.needs_operator() => "; see to the library, then try again",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// The sense data behind the error, if the device sent some.
+    pub fn sense(&self) -> Option<&Sense> {
+        match self {
+            Error::Scsi { source, .. } | Error::Move { source, .. } => source.sense(),
+            _ => None,
+        }
+    }
+
+    /// The tape asked for is not where the changer could use it: an operator must bring it.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Error::NotOnline { .. } | Error::InExportSlot { .. } | Error::Empty { .. })
+    }
+
+    /// The same may work later without anybody doing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Scsi { source, .. } | Error::Move { source, .. } => match source {
+                transport::Error::Status { status, .. } => matches!(
+                    status,
+                    transport::Status::Busy
+                        | transport::Status::TaskSetFull
+                        | transport::Status::ReservationConflict
+                ),
+                _ => source.sense().is_some_and(Sense::is_becoming_ready),
+            },
+            _ => false,
+        }
+    }
+
+    /// No free slot of the kind that was needed.
+    pub fn is_no_free_slot(&self) -> bool {
+        matches!(self, Error::NoFreeSlot { .. })
+    }
+
+    /// The operation was ended by request.
+    pub fn is_aborted(&self) -> bool {
+        matches!(self, Error::Aborted { .. })
+    }
+}

@@ -1,0 +1,326 @@
+//! What can go wrong with a drive, in the terms of the person or program that must decide what to do.
+
+use std::time::Duration;
+
+use scsi::{Sense, transport};
+use thiserror::Error as ThisError;
+
+/// Result of drive operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a drive operation failed.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// A command failed in a way that needs no name of its own here, or was not carried at all.
+    #[error("drive {drive}: {doing} failed: {source}")]
+    Scsi {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the device or the way to it reported.
+        source: transport::Error,
+    },
+    /// The device is no tape drive.
+    #[error("{drive} is not a tape drive (peripheral device type {kind:02x}h, wanted 01h)")]
+    NotATapeDrive {
+        /// The device as the user named it.
+        drive: String,
+        /// Peripheral device type of its INQUIRY data.
+        kind: u8,
+    },
+    /// No cartridge in the drive.
+    #[error("drive {drive}: no tape loaded; insert one or load it with the changer")]
+    NoMedium {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// A cleaning cartridge is in the drive, or cleaning failed.
+    #[error("drive {drive}: {sense}; wait until cleaning has finished, then insert a data tape")]
+    CleaningCartridge {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// The drive cannot use this kind of cartridge.
+    #[error("drive {drive}: this tape cannot be used in this drive: {sense}")]
+    IncompatibleMedium {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// The tape did not become ready in time.
+    #[error(
+        "drive {drive}: the tape was not ready within {} s{}",
+        waited.as_secs(),
+        last.map(|sense| format!(" ({sense})")).unwrap_or_default()
+    )]
+    NotReadyInTime {
+        /// The drive as the user named it.
+        drive: String,
+        /// How long was waited.
+        waited: Duration,
+        /// What the drive said last.
+        last: Option<Sense>,
+    },
+    /// A reset, a changed medium or another host came in between: the command was not executed, and
+    /// where the tape stands (and which tape it is) is unknown.
+    #[error(
+        "drive {drive}: {doing}: {sense}; the position is lost, rewind and read the labels again"
+    )]
+    PositionLost {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// An earlier failure left the position unknown, and nobody has asked for it since.
+    #[error(
+        "drive {drive}: {doing} refused: the tape's position is unknown after an earlier error"
+    )]
+    PositionUnknown {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was refused.
+        doing: &'static str,
+    },
+    /// An error of an earlier, buffered command: everything since the last synchronisation is to be
+    /// taken as not written.
+    #[error("drive {drive}: {doing}: {sense}; data written since the last synchronisation is lost")]
+    Deferred {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was being done when it was reported.
+        doing: &'static str,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// Physical end of the tape: the block was not written.
+    #[error("drive {drive}: the tape is full, the last block was not written")]
+    VolumeOverflow {
+        /// The drive as the user named it.
+        drive: String,
+    },
+    /// The tape cannot be written.
+    #[error("drive {drive}: the tape cannot be written: {sense}")]
+    WriteProtected {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// A WORM tape that holds data cannot be formatted, erased or overwritten.
+    #[error("drive {drive}: WORM tape: {reason}")]
+    Worm {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was refused.
+        reason: String,
+    },
+    /// The tape is damaged where it was to be read or written.
+    #[error("drive {drive}: {doing}: {sense}; the tape is damaged or the drive needs cleaning")]
+    Medium {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// The block is encrypted and the key in the drive does not read it (or reads only encrypted
+    /// blocks and this one is plain).
+    #[error("drive {drive}: the data cannot be decrypted: {sense}")]
+    Undecryptable {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// The tape has more than one partition.
+    #[error(
+        "drive {drive}: partitioned tapes are not supported (position is in partition {partition})"
+    )]
+    Partitioned {
+        /// The drive as the user named it.
+        drive: String,
+        /// Partition in which the tape stands.
+        partition: u32,
+    },
+    /// The tape ends before the file asked for.
+    #[error("drive {drive}: there is no file {file} on the tape, it ends before")]
+    NoSuchFile {
+        /// The drive as the user named it.
+        drive: String,
+        /// Number of the file, from 0.
+        file: u64,
+    },
+    /// The tape holds no data at all.
+    #[error("drive {drive}: the tape holds no data")]
+    Blank {
+        /// The drive as the user named it.
+        drive: String,
+    },
+    /// The last file of the tape has no filemark behind it: writing it was interrupted.
+    #[error("drive {drive}: the tape's last file, number {file}, is torn: no filemark ends it")]
+    TornEnd {
+        /// The drive as the user named it.
+        drive: String,
+        /// Number of the torn file.
+        file: u64,
+    },
+    /// Positioning ended in another file than asked for.
+    #[error(
+        "drive {drive}: asked for file {wanted} of the tape, but the drive stands at file {reported}"
+    )]
+    WrongFile {
+        /// The drive as the user named it.
+        drive: String,
+        /// File asked for.
+        wanted: u64,
+        /// File that the drive reports.
+        reported: u64,
+    },
+    /// SPACE ended early: fewer blocks or filemarks than asked for.
+    #[error("drive {drive}: spacing ended early, {not_done} of {count} {what} not passed")]
+    SpacingShort {
+        /// The drive as the user named it.
+        drive: String,
+        /// `blocks` or `filemarks`.
+        what: &'static str,
+        /// Count asked for, negative towards the beginning.
+        count: i64,
+        /// How many are missing, where the drive told.
+        not_done: u64,
+    },
+    /// A block is longer than the drive or the buffer takes.
+    #[error(
+        "drive {drive}: a block of {block_bytes} bytes does not fit, the limit is {limit_bytes}"
+    )]
+    BlockTooLong {
+        /// The drive as the user named it.
+        drive: String,
+        /// Length of the block.
+        block_bytes: u64,
+        /// Largest possible length.
+        limit_bytes: u64,
+    },
+    /// The drive took only a part of a block and called it success.
+    #[error("drive {drive}: only {written_bytes} of {block_bytes} bytes of a block were written")]
+    ShortWrite {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was to be written.
+        block_bytes: usize,
+        /// What was written.
+        written_bytes: usize,
+    },
+    /// A request that makes no sense.
+    #[error("drive {drive}: {reason}")]
+    Invalid {
+        /// The drive as the user named it.
+        drive: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operation was ended by request.
+    #[error("drive {drive}: {doing} aborted")]
+    Aborted {
+        /// The drive as the user named it.
+        drive: String,
+        /// What was being done.
+        doing: &'static str,
+    },
+}
+
+impl Error {
+    /// The sense data behind the error, if the device sent some.
+    pub fn sense(&self) -> Option<&Sense> {
+        match self {
+            Error::Scsi { source, .. } => source.sense(),
+            Error::NoMedium { sense, .. }
+            | Error::CleaningCartridge { sense, .. }
+            | Error::IncompatibleMedium { sense, .. }
+            | Error::PositionLost { sense, .. }
+            | Error::Deferred { sense, .. }
+            | Error::WriteProtected { sense, .. }
+            | Error::Medium { sense, .. }
+            | Error::Undecryptable { sense, .. } => Some(sense),
+            Error::NotReadyInTime { last, .. } => last.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// No (usable) tape is in the drive: bring another one.
+    pub fn is_medium_missing(&self) -> bool {
+        matches!(
+            self,
+            Error::NoMedium { .. }
+                | Error::CleaningCartridge { .. }
+                | Error::IncompatibleMedium { .. }
+        )
+    }
+
+    /// What was asked for is not on the tape: it is blank or ends before.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Error::NoSuchFile { .. } | Error::Blank { .. })
+    }
+
+    /// The tape (or, on it, the end of its last file) is damaged.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Error::Medium { .. } | Error::TornEnd { .. })
+    }
+
+    /// The same may work later without anybody doing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::NotReadyInTime { .. } => true,
+            Error::Scsi { source, .. } => match source {
+                transport::Error::Status { status, .. } => matches!(
+                    status,
+                    transport::Status::Busy
+                        | transport::Status::TaskSetFull
+                        | transport::Status::ReservationConflict
+                ),
+                _ => source.sense().is_some_and(|sense| {
+                    sense.is_becoming_ready() || sense.is_operation_in_progress()
+                }),
+            },
+            _ => false,
+        }
+    }
+
+    /// The tape's position is unknown and which tape it is may be too.
+    pub fn is_position_lost(&self) -> bool {
+        matches!(
+            self,
+            Error::PositionLost { .. } | Error::PositionUnknown { .. } | Error::Deferred { .. }
+        )
+    }
+
+    /// The tape is physically full.
+    pub fn is_volume_overflow(&self) -> bool {
+        matches!(self, Error::VolumeOverflow { .. })
+    }
+
+    /// The tape refuses writing: tab, operator, older generation or WORM.
+    pub fn is_write_protected(&self) -> bool {
+        matches!(self, Error::WriteProtected { .. } | Error::Worm { .. })
+    }
+
+    /// The drive cannot decrypt the data with the key it has.
+    pub fn is_undecryptable(&self) -> bool {
+        matches!(self, Error::Undecryptable { .. })
+    }
+
+    /// The operation was ended by request.
+    pub fn is_aborted(&self) -> bool {
+        matches!(self, Error::Aborted { .. })
+    }
+}
