@@ -1,0 +1,1 @@
+//! Random access against hostile and random archives.
