@@ -1,0 +1,279 @@
+//! Who excludes whom (`docs/formats/locks.md`).
+//!
+//! * The **process lock** is a record lock on `.lock`: shared by everything that adds chunks,
+//!   exclusive for garbage collection. Between processes the kernel decides; inside one process
+//!   both may be held at once, and the collector respects the oldest shared holder instead.
+//!   See [`process`].
+//! * **Group, snapshot and manifest locks** are `flock`s on small files of their own in a lock
+//!   folder. A lock file may be unlinked by whoever removes the object while holding it, so after
+//!   getting a lock the file's inode is compared with what the path names now: a lock on a file
+//!   that is no longer there excludes nobody.
+//!
+//! Order, so that nobody waits in a circle: group before snapshot before manifest; nobody ever
+//! waits for a group or snapshot lock, and for a manifest lock at most five seconds.
+
+pub mod process;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::hierarchy::{BackupGroup, Namespace, SnapshotPath};
+
+pub use process::{ProcessLock, SharedGuard};
+
+/// Longest wait for a manifest lock.
+pub const MANIFEST_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Name of the default lock folder in a datastore. The walk of a collector skips names that begin
+/// with a dot.
+pub const LOCKS_DIR: &str = ".locks";
+
+/// How a lock is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Any number of holders.
+    Shared,
+    /// One holder.
+    Exclusive,
+}
+
+/// A held lock; it is released when this is dropped.
+#[derive(Debug)]
+#[must_use = "the lock is released at once if it is not kept"]
+pub struct Guard {
+    /// `None` on a file system that cannot be written: nobody can remove anything there either.
+    file: Option<Flock<File>>,
+    path: PathBuf,
+}
+
+impl Guard {
+    /// Unlinks the lock file and releases the lock: for the holder that removed the object.
+    pub fn remove(self) {
+        if self.file.is_some() {
+            // Left behind it would only be an empty file.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The lock files of one datastore.
+#[derive(Debug, Clone)]
+pub struct Locks {
+    dir: PathBuf,
+}
+
+impl Locks {
+    /// Locks in a folder, which is made when the first lock is taken.
+    pub fn new(dir: PathBuf) -> Locks {
+        Locks { dir }
+    }
+
+    /// Locks a group exclusively: backups to it, its removal, changes of its owner and notes.
+    pub fn group(&self, namespace: &Namespace, group: &BackupGroup) -> Result<Guard> {
+        self.acquire(namespace, &group.to_string(), Mode::Exclusive, None, &|| {
+            format!("backup group {group}")
+        })
+    }
+
+    /// Locks a snapshot: shared to read it or to base a backup on it, exclusive to write or remove
+    /// it.
+    pub fn snapshot(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+        mode: Mode,
+    ) -> Result<Guard> {
+        self.acquire(namespace, &snapshot.to_string(), mode, None, &|| {
+            format!("snapshot {snapshot}")
+        })
+    }
+
+    /// Locks a snapshot's manifest for a change; waits up to [`MANIFEST_WAIT_MAX`].
+    pub fn manifest(&self, namespace: &Namespace, snapshot: &SnapshotPath) -> Result<Guard> {
+        let object = format!("{snapshot}/.index.json.lck");
+        self.acquire(namespace, &object, Mode::Exclusive, Some(MANIFEST_WAIT_MAX), &|| {
+            format!("the manifest of snapshot {snapshot}")
+        })
+    }
+
+    fn path(&self, namespace: &Namespace, object: &str) -> PathBuf {
+        let mut dir = self.dir.clone();
+        if !namespace.is_root() {
+            dir.push(namespace.components().join(":"));
+        }
+        let escaped = escape(object);
+        if escaped.len() < 255 {
+            return dir.join(escaped);
+        }
+        // The escaped text is ASCII, so it can be cut anywhere.
+        let (head, tail) = (&escaped[..80], &escaped[escaped.len() - 80..]);
+        dir.join("hashed").join(format!("{head}...{tail}-{}", Digest::of(object.as_bytes())))
+    }
+
+    fn acquire(
+        &self,
+        namespace: &Namespace,
+        object: &str,
+        mode: Mode,
+        wait: Option<Duration>,
+        what: &dyn Fn() -> String,
+    ) -> Result<Guard> {
+        let path = self.path(namespace, object);
+        let deadline = wait.map(|wait| Instant::now() + wait);
+        loop {
+            match try_acquire(&path, mode) {
+                Ok(Some(file)) => return Ok(Guard { file: Some(file), path }),
+                Ok(None) => {}
+                Err(error)
+                    if mode == Mode::Shared
+                        && matches!(
+                            error.kind(),
+                            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                        ) =>
+                {
+                    // Reading must work on a store mounted read-only, above all in a disaster.
+                    return Ok(Guard { file: None, path });
+                }
+                Err(error) => return Err(Error::io("lock", &path, error)),
+            }
+            match deadline {
+                Some(deadline) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => {
+                    return Err(Error::Locked {
+                        what: what(),
+                        holder: "a backup, restore, verification or removal is running",
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// `None` if somebody else holds the lock.
+fn try_acquire(path: &Path, mode: Mode) -> io::Result<Option<Flock<File>>> {
+    // A lock file that vanished between our open and our lock was removed together with its
+    // object; the next attempt makes a new one. A few attempts are plenty.
+    for _ in 0..8 {
+        let file = open_lock_file(path)?;
+        let arg = match mode {
+            Mode::Shared => FlockArg::LockSharedNonblock,
+            Mode::Exclusive => FlockArg::LockExclusiveNonblock,
+        };
+        let lock = match Flock::lock(file, arg) {
+            Ok(lock) => lock,
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(errno.into()),
+        };
+        let held = lock.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => {
+                return Ok(Some(lock));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn open_lock_file(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o660).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(dir) = path.parent() {
+                std::fs::create_dir_all(dir)?;
+            }
+            open()
+        }
+        result => result,
+    }
+}
+
+/// The escaping of systemd paths: `/` becomes `-`, everything else but letters, digits, `_` and
+/// `.` becomes `\xNN`, and so does a leading dot.
+fn escape(object: &str) -> String {
+    let mut escaped = String::with_capacity(object.len() + 16);
+    for (position, byte) in object.bytes().enumerate() {
+        match byte {
+            b'/' => escaped.push('-'),
+            b'.' if position == 0 => escaped.push_str("\\x2e"),
+            b'.' | b'_' => escaped.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> SnapshotPath {
+        "vm/100/2022-05-02T08:11:33Z".parse().unwrap()
+    }
+
+    #[test]
+    fn lock_files_have_the_documented_names() {
+        let locks = Locks::new(PathBuf::from("/l"));
+        let root = Namespace::root();
+        let path =
+            |ns: &Namespace, object: &str| locks.path(ns, object).to_str().unwrap().to_owned();
+        assert_eq!(path(&root, "vm/100"), "/l/vm-100");
+        assert_eq!(
+            path(&root, &snapshot().to_string()),
+            r"/l/vm-100-2022\x2d05\x2d02T08\x3a11\x3a33Z"
+        );
+        assert_eq!(
+            path(&root, &format!("{}/.index.json.lck", snapshot())),
+            r"/l/vm-100-2022\x2d05\x2d02T08\x3a11\x3a33Z-.index.json.lck"
+        );
+        assert_eq!(path(&"a/b".parse().unwrap(), "vm/100"), "/l/a:b/vm-100");
+        let long = format!("vm/{}", "x".repeat(255));
+        let name = path(&root, &long);
+        assert!(name.starts_with("/l/hashed/vm-xxx") && name.len() < 300, "{name}");
+        assert!(name.ends_with(&Digest::of(long.as_bytes()).to_string()));
+    }
+
+    #[test]
+    fn locks_exclude_as_they_should() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().join("locks"));
+        let root = Namespace::root();
+        let shared = locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap();
+        let second = locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap();
+        let refused = locks.snapshot(&root, &snapshot(), Mode::Exclusive).unwrap_err();
+        assert!(refused.is_retryable());
+        // Another namespace is another object.
+        let elsewhere =
+            locks.snapshot(&"a".parse().unwrap(), &snapshot(), Mode::Exclusive).unwrap();
+        drop((shared, second, elsewhere));
+        let exclusive = locks.snapshot(&root, &snapshot(), Mode::Exclusive).unwrap();
+        assert!(locks.snapshot(&root, &snapshot(), Mode::Shared).is_err());
+        exclusive.remove();
+        let _again = locks.snapshot(&root, &snapshot(), Mode::Exclusive).unwrap();
+        let group = locks.group(&root, snapshot().group()).unwrap();
+        assert!(locks.group(&root, snapshot().group()).is_err());
+        drop(group);
+    }
+
+    #[test]
+    fn a_lock_on_an_unlinked_file_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let stale = try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let fresh = try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
+        assert_ne!(stale.metadata().unwrap().ino(), fresh.metadata().unwrap().ino());
+        assert!(try_acquire(&path, Mode::Exclusive).unwrap().is_none());
+    }
+}

@@ -1,0 +1,248 @@
+//! The process lock on a datastore's `.lock` (`docs/formats/locks.md`).
+//!
+//! Writers hold it shared, garbage collection holds it exclusively. Between processes that is what
+//! the kernel enforces: a collector in one process never runs while another process writes. Inside
+//! one process the two may overlap, because the collector can see the oldest writer of its own
+//! process and keeps every chunk that is younger.
+//!
+//! The kernel lock is an *open file description* lock. It conflicts with the classic record locks
+//! that the reference takes on the same file, but unlike those it is not lost when some other
+//! descriptor of the file is closed in this process. One description per store and process is
+//! shared by all handles through a registry; otherwise two handles in one process would exclude
+//! each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::error::{Error, Result};
+use crate::time;
+
+/// The process lock of one datastore.
+#[derive(Debug)]
+pub struct ProcessLock {
+    path: PathBuf,
+    file: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    exclusive: bool,
+    next_id: u64,
+    /// Since when each shared holder has it, seconds since 1970.
+    shared: BTreeMap<u64, i64>,
+}
+
+/// A shared hold on a datastore; released when dropped.
+#[derive(Debug)]
+#[must_use = "the lock is released at once if it is not kept"]
+pub struct SharedGuard {
+    lock: Arc<ProcessLock>,
+    id: u64,
+}
+
+/// The exclusive hold on a datastore; released when dropped.
+#[derive(Debug)]
+#[must_use = "the lock is released at once if it is not kept"]
+pub struct ExclusiveGuard {
+    lock: Arc<ProcessLock>,
+}
+
+type Registry = Mutex<HashMap<PathBuf, Weak<ProcessLock>>>;
+
+fn registry() -> MutexGuard<'static, HashMap<PathBuf, Weak<ProcessLock>>> {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(Registry::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ProcessLock {
+    /// The lock of the store at `base`, shared with every other handle of this process.
+    pub fn open(base: &Path) -> Result<Arc<ProcessLock>> {
+        let base = base.canonicalize().map_err(|e| Error::io("open", base, e))?;
+        let mut known = registry();
+        if let Some(lock) = known.get(&base).and_then(Weak::upgrade) {
+            return Ok(lock);
+        }
+        let path = base.join(".lock");
+        let open = |write: bool| {
+            OpenOptions::new().read(true).write(write).create(write).mode(0o644).open(&path)
+        };
+        // A store on read-only media has no lock to take, but it can be read.
+        let file = open(true)
+            .or_else(|error| if is_read_only(&error) { open(false) } else { Err(error) })
+            .map_err(|e| Error::io("open", &path, e))?;
+        let lock = Arc::new(ProcessLock { path, file, state: Mutex::default() });
+        known.retain(|_, lock| lock.strong_count() > 0);
+        known.insert(base, Arc::downgrade(&lock));
+        Ok(lock)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, kind: libc::c_int) -> Result<bool> {
+        let range = libc::flock {
+            l_type: kind as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range)) {
+            Ok(_) => Ok(true),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
+            Err(errno) => Err(Error::io("lock", &self.path, errno.into())),
+        }
+    }
+
+    /// Holds the store shared, as every writer does from before its first chunk until after its
+    /// manifest. Fails at once while another process collects garbage.
+    pub fn try_shared(self: &Arc<ProcessLock>) -> Result<SharedGuard> {
+        let mut state = self.state();
+        if state.shared.is_empty() && !state.exclusive && !self.set(libc::F_RDLCK)? {
+            return Err(self.locked("another process is collecting garbage"));
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.shared.insert(id, time::now());
+        Ok(SharedGuard { lock: Arc::clone(self), id })
+    }
+
+    /// Holds the store exclusively, as garbage collection does. Fails at once while another
+    /// process holds it in any way, or this one collects already.
+    pub fn try_exclusive(self: &Arc<ProcessLock>) -> Result<ExclusiveGuard> {
+        let mut state = self.state();
+        if state.exclusive {
+            return Err(self.locked("garbage collection is already running"));
+        }
+        if !self.set(libc::F_WRLCK)? {
+            return Err(self.locked("another process is writing to it or collecting garbage"));
+        }
+        state.exclusive = true;
+        Ok(ExclusiveGuard { lock: Arc::clone(self) })
+    }
+
+    /// Since when the oldest shared holder of this process has it, seconds since 1970.
+    pub fn oldest_shared(&self) -> Option<i64> {
+        self.state().shared.values().min().copied()
+    }
+
+    fn locked(&self, holder: &'static str) -> Error {
+        let store = self.path.parent().unwrap_or(&self.path).display();
+        Error::Locked { what: format!("datastore {store}"), holder }
+    }
+}
+
+impl Drop for SharedGuard {
+    fn drop(&mut self) {
+        let mut state = self.lock.state();
+        state.shared.remove(&self.id);
+        if state.shared.is_empty() && !state.exclusive {
+            // An unlock that fails leaves the lock to the end of the process; nothing is lost.
+            let _ = self.lock.set(libc::F_UNLCK);
+        }
+    }
+}
+
+impl Drop for ExclusiveGuard {
+    fn drop(&mut self) {
+        let mut state = self.lock.state();
+        state.exclusive = false;
+        let kind = if state.shared.is_empty() { libc::F_UNLCK } else { libc::F_RDLCK };
+        let _ = self.lock.set(kind);
+    }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a lock of another process would do: a second open file description.
+    fn other(base: &Path, kind: libc::c_int) -> Option<File> {
+        let path = base.join(".lock");
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let other = ProcessLock { path: base.into(), file, state: Mutex::default() };
+        other.set(kind).unwrap().then_some(other.file)
+    }
+
+    #[test]
+    fn writers_share_and_a_collector_of_another_process_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::open(dir.path()).unwrap();
+        let same = ProcessLock::open(dir.path()).unwrap();
+        assert!(Arc::ptr_eq(&lock, &same));
+        assert_eq!(lock.oldest_shared(), None);
+        let (first, second) = (lock.try_shared().unwrap(), same.try_shared().unwrap());
+        assert!(lock.oldest_shared().is_some());
+        assert!(other(dir.path(), libc::F_WRLCK).is_none());
+        drop(first);
+        assert!(other(dir.path(), libc::F_WRLCK).is_none());
+        drop(second);
+        assert!(other(dir.path(), libc::F_WRLCK).is_some());
+    }
+
+    #[test]
+    fn one_process_may_write_and_collect_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::open(dir.path()).unwrap();
+        let writer = lock.try_shared().unwrap();
+        let collector = lock.try_exclusive().unwrap();
+        assert!(lock.try_exclusive().unwrap_err().is_retryable());
+        let late_writer = lock.try_shared().unwrap();
+        assert!(other(dir.path(), libc::F_RDLCK).is_none());
+        drop(collector);
+        // The writers still have it.
+        assert!(other(dir.path(), libc::F_WRLCK).is_none());
+        assert!(other(dir.path(), libc::F_RDLCK).is_some());
+        drop((writer, late_writer));
+        assert!(other(dir.path(), libc::F_WRLCK).is_some());
+    }
+
+    #[test]
+    fn another_process_that_collects_keeps_writers_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::open(dir.path()).unwrap();
+        let collector = other(dir.path(), libc::F_WRLCK).unwrap();
+        assert!(lock.try_shared().unwrap_err().is_retryable());
+        assert!(lock.try_exclusive().unwrap_err().is_retryable());
+        drop(collector);
+        let _writer = lock.try_shared().unwrap();
+    }
+
+    /// Classic record locks of other programs conflict with ours.
+    #[test]
+    fn a_classic_record_lock_of_another_process_is_respected() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::open(dir.path()).unwrap();
+        let script = "import fcntl,sys; f=open(sys.argv[1],'r+'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(dir.path().join(".lock"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(
+            &mut std::io::BufReader::new(child.stdout.as_mut().unwrap()),
+            &mut line,
+        )
+        .unwrap();
+        assert_eq!(line, "held\n");
+        assert!(lock.try_shared().unwrap_err().is_retryable());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let _writer = lock.try_shared().unwrap();
+    }
+}

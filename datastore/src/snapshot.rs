@@ -1,0 +1,7 @@
+//! Snapshots: writing one so that it appears only when whole, and reading one that stays.
+
+pub mod reader;
+pub mod writer;
+
+pub use reader::{ArchiveReader, SnapshotReader};
+pub use writer::{GroupWriter, SnapshotWriter};

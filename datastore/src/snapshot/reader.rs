@@ -1,0 +1,260 @@
+//! Reading a snapshot that stays.
+//!
+//! A reader holds the snapshot's lock shared: the snapshot cannot be removed, and therefore garbage
+//! collection keeps its chunks. What a reader hands out is proved: an index must have the checksum
+//! and size of the manifest, a blob's file those of the manifest, a chunk the digest of its name.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::blob::{BLOB_BYTES_MAX, DataBlob};
+use crate::crypt::CryptConfig;
+use crate::datastore::Datastore;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::hierarchy::{
+    ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, qualified_name,
+};
+use crate::index::{Index, IndexEntry};
+use crate::lock::{Guard, Mode};
+use crate::manifest::{FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest};
+use crate::storage::ReadAt;
+
+/// Reads and checks a manifest; no lock is needed because it is only ever replaced whole.
+pub fn load_manifest(
+    store: &Datastore,
+    namespace: &Namespace,
+    snapshot: &SnapshotPath,
+) -> Result<Manifest> {
+    let (blob, what) = load_manifest_blob(store, namespace, snapshot)?;
+    Manifest::from_blob(&blob, &what)
+}
+
+fn load_manifest_blob(
+    store: &Datastore,
+    namespace: &Namespace,
+    snapshot: &SnapshotPath,
+) -> Result<(DataBlob, String)> {
+    let path = store.snapshot_dir(namespace, snapshot).join(MANIFEST_NAME);
+    let bytes = store.storage().read(&path, MANIFEST_FILE_BYTES_MAX).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            let what = format!("finished snapshot {}", qualified_name(namespace, snapshot));
+            return Error::NotFound { what };
+        }
+        Error::io("read", &path, error)
+    })?;
+    let what = path.display().to_string();
+    Ok((DataBlob::from_bytes(bytes, &what)?, what))
+}
+
+/// A finished snapshot, locked against removal.
+pub struct SnapshotReader {
+    store: Arc<Datastore>,
+    namespace: Namespace,
+    snapshot: SnapshotPath,
+    manifest: Manifest,
+    manifest_blob: DataBlob,
+    _guard: Guard,
+}
+
+impl SnapshotReader {
+    /// Locks and opens a snapshot.
+    pub fn open(
+        store: &Arc<Datastore>,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+    ) -> Result<SnapshotReader> {
+        // Looked at first, so that a mistyped name does not leave a lock file behind.
+        load_manifest_blob(store, namespace, snapshot)?;
+        let guard = store.locks().snapshot(namespace, snapshot, Mode::Shared)?;
+        let (manifest_blob, what) = load_manifest_blob(store, namespace, snapshot)?;
+        let manifest = Manifest::from_blob(&manifest_blob, &what)?;
+        Ok(SnapshotReader {
+            store: Arc::clone(store),
+            namespace: namespace.clone(),
+            snapshot: snapshot.clone(),
+            manifest,
+            manifest_blob,
+            _guard: guard,
+        })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Datastore> {
+        &self.store
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Which snapshot.
+    pub fn snapshot(&self) -> &SnapshotPath {
+        &self.snapshot
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest as it lies on the disk.
+    pub fn manifest_blob(&self) -> &DataBlob {
+        &self.manifest_blob
+    }
+
+    /// Checks that `key` is the one that the snapshot was made with, and its signature.
+    pub fn check_key(&self, key: &CryptConfig) -> Result<()> {
+        self.manifest.verify_signature(key, &self.what("manifest"))
+    }
+
+    fn what(&self, filename: &str) -> String {
+        format!("{filename} of snapshot {}", qualified_name(&self.namespace, &self.snapshot))
+    }
+
+    fn file(&self, filename: &str) -> Result<&FileInfo> {
+        self.manifest.file(filename).ok_or_else(|| Error::NotFound { what: self.what(filename) })
+    }
+
+    /// Opens one of the snapshot's files as it lies on the disk: the manifest, what it lists, or
+    /// the client's log.
+    pub fn open_file(&self, filename: &str) -> Result<Box<dyn ReadAt>> {
+        if filename != MANIFEST_NAME && filename != CLIENT_LOG_NAME {
+            self.file(filename)?;
+        }
+        let path = self.store.snapshot_dir(&self.namespace, &self.snapshot).join(filename);
+        self.store.storage().open(&path).map_err(|e| Error::io("open", &path, e))
+    }
+
+    /// The index of an archive, proved against the manifest.
+    pub fn index(&self, filename: &str) -> Result<Index> {
+        let file = self.file(filename)?;
+        let path = self.store.snapshot_dir(&self.namespace, &self.snapshot).join(filename);
+        let index = Index::load(&**self.store.storage(), &path)?;
+        let csum = index.compute_csum();
+        if csum != file.csum || csum != index.header().csum {
+            return Err(Error::damaged(
+                self.what(filename),
+                format!(
+                    "its checksum is {csum}, its header says {}, the manifest {}",
+                    index.header().csum,
+                    file.csum
+                ),
+            ));
+        }
+        if index.content_size() != file.size {
+            return Err(Error::damaged(
+                self.what(filename),
+                format!(
+                    "it describes {} bytes, the manifest says {}",
+                    index.content_size(),
+                    file.size
+                ),
+            ));
+        }
+        Ok(index)
+    }
+
+    /// A small file as stored, proved against the manifest.
+    pub fn blob(&self, filename: &str) -> Result<DataBlob> {
+        let file = self.file(filename)?;
+        let path = self.store.snapshot_dir(&self.namespace, &self.snapshot).join(filename);
+        // Room for the header of an encrypted blob.
+        let limit = BLOB_BYTES_MAX as u64 + 44;
+        let bytes =
+            self.store.storage().read(&path, limit).map_err(|e| Error::io("read", &path, e))?;
+        let what = self.what(filename);
+        if bytes.len() as u64 != file.size {
+            return Err(Error::damaged(
+                what,
+                format!("it has {} bytes, the manifest says {}", bytes.len(), file.size),
+            ));
+        }
+        let csum = Digest::of(&bytes);
+        if csum != file.csum {
+            return Err(Error::damaged(
+                what,
+                format!("its checksum is {csum}, the manifest says {}", file.csum),
+            ));
+        }
+        DataBlob::from_bytes(bytes, &what)
+    }
+
+    /// The content of a small file.
+    pub fn blob_content(&self, filename: &str, key: Option<&CryptConfig>) -> Result<Vec<u8>> {
+        self.blob(filename)?.decode(key, BLOB_BYTES_MAX, &self.what(filename))
+    }
+
+    /// Random access to the content of an archive with an index.
+    pub fn archive(&self, filename: &str, key: Option<Arc<CryptConfig>>) -> Result<ArchiveReader> {
+        if ArchiveKind::of(filename) == Some(ArchiveKind::Blob) {
+            return Err(Error::Refused { reason: format!("{filename} has no index") });
+        }
+        Ok(ArchiveReader {
+            store: Arc::clone(&self.store),
+            index: self.index(filename)?,
+            key,
+            recent: Mutex::new(Vec::new()),
+        })
+    }
+}
+
+/// Random access to the content of an archive. The chunks read last are kept.
+pub struct ArchiveReader {
+    store: Arc<Datastore>,
+    index: Index,
+    key: Option<Arc<CryptConfig>>,
+    recent: Mutex<Vec<(usize, Arc<Vec<u8>>)>>,
+}
+
+/// Chunks that a reader keeps: enough for a directory table and the files beside it.
+const RECENT_CHUNKS_MAX: usize = 4;
+
+impl ArchiveReader {
+    /// The index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Length of the archive in bytes.
+    pub fn size(&self) -> u64 {
+        self.index.content_size()
+    }
+
+    /// Reads and proves one chunk.
+    pub fn read_chunk(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
+        let blob = self.store.chunks().read(&entry.digest)?;
+        blob.decode_chunk(self.key.as_deref(), &entry.digest, entry.len() as usize)
+    }
+
+    fn chunk(&self, position: usize, entry: &IndexEntry) -> Result<Arc<Vec<u8>>> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = recent().iter().find(|(at, _)| *at == position) {
+            return Ok(Arc::clone(&found.1));
+        }
+        let content = Arc::new(self.read_chunk(entry)?);
+        let mut recent = recent();
+        if recent.len() >= RECENT_CHUNKS_MAX {
+            recent.remove(0);
+        }
+        recent.push((position, Arc::clone(&content)));
+        Ok(content)
+    }
+
+    /// Fills `buffer` from `offset` on as far as the archive goes; the number of bytes read.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = offset.saturating_add(done as u64);
+            let Some(position) = self.index.position_of(at) else { break };
+            let Some(entry) = self.index.entry(position) else { break };
+            let content = self.chunk(position, &entry)?;
+            let from = content.get((at - entry.start) as usize..).unwrap_or_default();
+            let count = from.len().min(buffer.len() - done);
+            buffer[done..done + count].copy_from_slice(&from[..count]);
+            done += count;
+        }
+        Ok(done)
+    }
+}

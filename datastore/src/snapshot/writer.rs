@@ -1,0 +1,591 @@
+//! Writing a snapshot so that it appears only when whole.
+//!
+//! # Why a finished snapshot has all its data
+//!
+//! A snapshot exists for readers if and only if its manifest has its final name. [`finish`] gives
+//! it that name last, in this order:
+//!
+//! 1. every chunk was written and renamed, or touched, before the index that names it was written;
+//! 2. every index and blob was written under a temporary name and renamed;
+//! 3. everything so far is made durable: one `syncfs` of the file system (or, at
+//!    [`SyncLevel::File`], it was synced file by file);
+//! 4. the manifest is written under a temporary name, synced, renamed, and its folder synced.
+//!
+//! A crash before the rename in step 4 leaves a folder without manifest, which nobody takes for a
+//! snapshot. A crash after it finds everything that the manifest names on the disk, because of
+//! step 3. At [`SyncLevel::None`] only the first half holds.
+//!
+//! # Why nothing of it vanishes meanwhile
+//!
+//! From before the first chunk until after the manifest the writer holds the store's process lock
+//! shared, so that no other process collects garbage, and a collector of this process keeps what
+//! is younger than this lock. Chunks that are reused instead of uploaded belong to the base
+//! snapshot, which is locked shared and cannot be removed; they are touched besides.
+//!
+//! A writer that is dropped unfinished removes what it made.
+//!
+//! [`finish`]: SnapshotWriter::finish
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::blob::DataBlob;
+use crate::chunk_store::{Inserted, SyncLevel};
+use crate::crypt::{self, CryptMode};
+use crate::datastore::{Datastore, FILE_MODE};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+use crate::hierarchy::{
+    ArchiveKind, BackupGroup, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_safe_id,
+    qualified_name,
+};
+use crate::index::{DynamicIndex, FixedIndex, Index};
+use crate::lock::{Guard, Mode, SharedGuard};
+use crate::manifest::{
+    ChunkUploadStats, FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest, VerifyResult,
+};
+use crate::storage::{Durability, create_temp, remove_tree, replace_file};
+use crate::time;
+
+/// The right to write to a group: its folder is there, it has an owner, and it is locked.
+///
+/// Several snapshots of one group may be written under one of these.
+pub struct GroupWriter {
+    store: Arc<Datastore>,
+    namespace: Namespace,
+    group: BackupGroup,
+    /// Taken when the writer is dropped.
+    guard: Option<Guard>,
+}
+
+impl GroupWriter {
+    /// Makes the group's folder if it is missing, locks it, and gives a new group its owner. An
+    /// existing group must belong to `owner` ([`Datastore::is_owner`]).
+    pub fn open(
+        store: &Arc<Datastore>,
+        namespace: &Namespace,
+        group: &BackupGroup,
+        owner: &str,
+    ) -> Result<Arc<GroupWriter>> {
+        check_owner(owner)?;
+        store.require_namespace(namespace)?;
+        let guard = store.locks().group(namespace, group)?;
+        let dir = store.group_dir(namespace, group);
+        if let Some(type_dir) = dir.parent() {
+            store.make_dir(type_dir)?;
+        }
+        store.make_dir(&dir)?;
+        let writer = GroupWriter {
+            store: Arc::clone(store),
+            namespace: namespace.clone(),
+            group: group.clone(),
+            guard: Some(guard),
+        };
+        // From here on a failure removes an empty group again.
+        let owner_path = dir.join("owner");
+        if store.storage().meta(&owner_path).is_ok_and(|meta| meta.len > 0) {
+            let found = store.owner(namespace, group)?;
+            if !Datastore::is_owner(&found, owner) {
+                return Err(Error::Refused {
+                    reason: format!("backup group {group} belongs to {found}, not to {owner}"),
+                });
+            }
+        } else {
+            let line = format!("{owner}\n");
+            let content = [line.as_bytes()];
+            replace_file(&**store.storage(), &owner_path, &content, FILE_MODE, Durability::Now)?;
+        }
+        Ok(Arc::new(writer))
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Datastore> {
+        &self.store
+    }
+
+    fn remove_if_empty(&self) -> bool {
+        let snapshots = self.store.snapshots(&self.namespace, &self.group, &mut ());
+        if !snapshots.is_ok_and(|snapshots| snapshots.is_empty()) {
+            return false;
+        }
+        let dir = self.store.group_dir(&self.namespace, &self.group);
+        let storage = self.store.storage();
+        // A plain removal of the folder fails if anything else lies in it, and then the owner
+        // stays too: only what a new group consists of is removed.
+        let alone = storage
+            .list(&dir)
+            .is_ok_and(|entries| entries.iter().all(|e| e.name.as_deref() == Some("owner")));
+        alone && storage.remove_file(&dir.join("owner")).is_ok() && storage.remove_dir(&dir).is_ok()
+    }
+}
+
+impl Drop for GroupWriter {
+    fn drop(&mut self) {
+        let removed = self.remove_if_empty();
+        if let Some(guard) = self.guard.take()
+            && removed
+        {
+            guard.remove();
+        }
+    }
+}
+
+fn check_owner(owner: &str) -> Result<()> {
+    let (user, realm) = owner.split_once('@').unwrap_or((owner, ""));
+    let (realm, token) = realm.split_once('!').unwrap_or((realm, "token"));
+    let plain = |text: &str| {
+        !text.is_empty()
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+    };
+    if plain(user) && is_safe_id(realm) && is_safe_id(token) {
+        return Ok(());
+    }
+    Err(Error::InvalidName {
+        kind: "owner",
+        name: owner.to_owned(),
+        rule: "it has the form user@realm or user@realm!token",
+    })
+}
+
+/// A snapshot that is being written.
+pub struct SnapshotWriter {
+    group: Arc<GroupWriter>,
+    snapshot: SnapshotPath,
+    dir: PathBuf,
+    base: Option<BaseSnapshot>,
+    /// Files written so far.
+    files: Vec<FileInfo>,
+    count: AtomicU64,
+    duplicates: AtomicU64,
+    plain_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
+    finished: bool,
+    // Dropped after everything above is cleaned up, in this order.
+    snapshot_guard: Option<Guard>,
+    _process_guard: SharedGuard,
+}
+
+struct BaseSnapshot {
+    snapshot: SnapshotPath,
+    manifest: Manifest,
+    _guard: Guard,
+}
+
+impl SnapshotWriter {
+    /// Begins a backup: the snapshot must be newer than the newest finished one of its group.
+    pub fn begin_backup(group: &Arc<GroupWriter>, time: i64) -> Result<SnapshotWriter> {
+        let snapshot = SnapshotPath::new(group.group.clone(), time)?;
+        let process_guard = group.store.process_lock().try_shared()?;
+        let base = SnapshotWriter::lock_base(group, &snapshot)?;
+        SnapshotWriter::begin(group, snapshot, base, process_guard)
+    }
+
+    /// Begins to put back a snapshot that exists elsewhere, whatever its time. What an interrupted
+    /// attempt left behind is removed; a finished snapshot is [`Error::Exists`].
+    pub fn begin_restore(group: &Arc<GroupWriter>, time: i64) -> Result<SnapshotWriter> {
+        let snapshot = SnapshotPath::new(group.group.clone(), time)?;
+        let process_guard = group.store.process_lock().try_shared()?;
+        let store = &group.store;
+        let existing = store.snapshot_info(&group.namespace, snapshot.clone())?;
+        if existing.is_some_and(|info| !info.finished && !info.protected) {
+            let _lock = store.locks().snapshot(&group.namespace, &snapshot, Mode::Exclusive)?;
+            remove_tree(&**store.storage(), &store.snapshot_dir(&group.namespace, &snapshot))?;
+        }
+        SnapshotWriter::begin(group, snapshot, None, process_guard)
+    }
+
+    /// The newest finished snapshot, unless its verification failed; locked so that it stays.
+    fn lock_base(group: &GroupWriter, new: &SnapshotPath) -> Result<Option<BaseSnapshot>> {
+        let (store, namespace) = (&group.store, &group.namespace);
+        let snapshots = store.snapshots(namespace, &group.group, &mut ())?;
+        let Some(newest) = snapshots.into_iter().rev().find(|info| info.finished) else {
+            return Ok(None);
+        };
+        let snapshot = newest.path;
+        if new.time() == snapshot.time() {
+            return Err(Error::Exists { what: format!("snapshot {snapshot}") });
+        }
+        if new.time() < snapshot.time() {
+            return Err(Error::Refused {
+                reason: format!(
+                    "the new backup's time {} is not after the last backup {snapshot}; check the \
+                     clock or give --backup-time",
+                    new.time_text()
+                ),
+            });
+        }
+        let guard = store.locks().snapshot(namespace, &snapshot, Mode::Shared)?;
+        // A base that cannot be read is no reason to refuse a new backup: it is only not used.
+        let Ok(manifest) = super::reader::load_manifest(store, namespace, &snapshot) else {
+            return Ok(None);
+        };
+        if manifest.verify_state().is_some_and(|state| state.state == VerifyResult::Failed) {
+            return Ok(None);
+        }
+        Ok(Some(BaseSnapshot { snapshot, manifest, _guard: guard }))
+    }
+
+    fn begin(
+        group: &Arc<GroupWriter>,
+        snapshot: SnapshotPath,
+        base: Option<BaseSnapshot>,
+        process_guard: SharedGuard,
+    ) -> Result<SnapshotWriter> {
+        let store = &group.store;
+        let guard = store.locks().snapshot(&group.namespace, &snapshot, Mode::Exclusive)?;
+        let dir = store.snapshot_dir(&group.namespace, &snapshot);
+        if !store.make_dir(&dir)? {
+            return Err(Error::Exists { what: format!("snapshot {snapshot}") });
+        }
+        Ok(SnapshotWriter {
+            group: Arc::clone(group),
+            snapshot,
+            dir,
+            base,
+            files: Vec::new(),
+            count: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            plain_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(0),
+            finished: false,
+            snapshot_guard: Some(guard),
+            _process_guard: process_guard,
+        })
+    }
+
+    /// Which snapshot is written.
+    pub fn snapshot(&self) -> &SnapshotPath {
+        &self.snapshot
+    }
+
+    /// The namespace that it is written to.
+    pub fn namespace(&self) -> &Namespace {
+        &self.group.namespace
+    }
+
+    /// The store that it is written to.
+    pub fn store(&self) -> &Arc<Datastore> {
+        &self.group.store
+    }
+
+    /// The snapshot whose chunks may be reused.
+    pub fn base(&self) -> Option<&SnapshotPath> {
+        self.base.as_ref().map(|base| &base.snapshot)
+    }
+
+    /// The base snapshot's manifest.
+    pub fn base_manifest(&self) -> Option<&Manifest> {
+        self.base.as_ref().map(|base| &base.manifest)
+    }
+
+    /// The index of the same archive in the base snapshot, if its chunks may be reused: it must be
+    /// sound, and encrypted exactly if `crypt_mode` is.
+    pub fn base_index(&self, filename: &str, crypt_mode: CryptMode) -> Option<Index> {
+        let base = self.base.as_ref()?;
+        let file = base.manifest.file(filename)?;
+        let encrypted = |mode| mode == CryptMode::Encrypt;
+        if encrypted(file.crypt_mode) != encrypted(crypt_mode) {
+            return None;
+        }
+        let dir = self.store().snapshot_dir(self.namespace(), &base.snapshot);
+        let index = Index::load(&**self.store().storage(), &dir.join(filename)).ok()?;
+        (index.compute_csum() == file.csum).then_some(index)
+    }
+
+    /// Stores a chunk of `plain_len` bytes, or touches it if it is there. May be called from
+    /// several threads.
+    pub fn insert_chunk(
+        &self,
+        digest: &Digest,
+        blob: &DataBlob,
+        plain_len: u64,
+    ) -> Result<Inserted> {
+        let inserted = self.store().chunks().insert(digest, blob)?;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.plain_bytes.fetch_add(plain_len, Ordering::Relaxed);
+        self.stored_bytes.fetch_add(inserted.stored_bytes, Ordering::Relaxed);
+        if inserted.duplicate {
+            self.duplicates.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(inserted)
+    }
+
+    /// Relies on a chunk of the base snapshot: touches it. `false` if it is gone, and then it must
+    /// be stored with [`SnapshotWriter::insert_chunk`].
+    pub fn reuse_chunk(&self, digest: &Digest) -> Result<bool> {
+        self.store().chunks().touch(digest)
+    }
+
+    /// Writes the index of an archive of chunks of varying length, given in order with their
+    /// lengths.
+    pub fn add_dynamic_index(
+        &mut self,
+        filename: &str,
+        chunks: &[(u64, Digest)],
+        crypt_mode: CryptMode,
+    ) -> Result<FileInfo> {
+        self.check_name(filename, ArchiveKind::DynamicIndex)?;
+        self.check_not_empty(filename, chunks.len())?;
+        let index = DynamicIndex::new(crypt::random()?, time::now(), chunks.iter().copied())?;
+        let path = self.dir.join(filename);
+        self.write_file(&path, &[&index.encode()])?;
+        let index = Index::Dynamic(index);
+        self.registered(filename, index.content_size(), index.header().csum, crypt_mode)
+    }
+
+    /// Writes the index of an image of `size` bytes, whose chunks are given in order.
+    pub fn add_fixed_index(
+        &mut self,
+        filename: &str,
+        size: u64,
+        digests: Vec<Digest>,
+        crypt_mode: CryptMode,
+    ) -> Result<FileInfo> {
+        self.check_name(filename, ArchiveKind::FixedIndex)?;
+        self.check_not_empty(filename, digests.len())?;
+        let index = FixedIndex::new(crypt::random()?, time::now(), size, digests)?;
+        let path = self.dir.join(filename);
+        self.write_file(&path, &[&index.encode()])?;
+        let index = Index::Fixed(index);
+        self.registered(filename, size, index.header().csum, crypt_mode)
+    }
+
+    /// Writes a small file.
+    pub fn add_blob(
+        &mut self,
+        filename: &str,
+        blob: &DataBlob,
+        crypt_mode: CryptMode,
+    ) -> Result<FileInfo> {
+        self.check_name(filename, ArchiveKind::Blob)?;
+        let path = self.dir.join(filename);
+        self.write_file(&path, &[blob.as_bytes()])?;
+        self.plain_bytes.fetch_add(blob.encoded_len(), Ordering::Relaxed);
+        self.registered(filename, blob.encoded_len(), Digest::of(blob.as_bytes()), crypt_mode)
+    }
+
+    /// Copies a file of the snapshot verbatim, as a restore from tape does. Whether it is what the
+    /// manifest says is checked at the end.
+    pub fn copy_file(&mut self, filename: &str, content: &mut dyn io::Read) -> Result<()> {
+        let kind = ArchiveKind::of(filename).filter(|_| is_safe_id(filename));
+        let Some(kind) = kind else {
+            return Err(Error::InvalidName {
+                kind: "archive name",
+                name: filename.to_owned(),
+                rule: "only .didx, .fidx and .blob files make up a snapshot",
+            });
+        };
+        if filename != CLIENT_LOG_NAME {
+            self.check_name(filename, kind)?;
+        }
+        let path = self.dir.join(filename);
+        let storage = Arc::clone(self.store().storage());
+        let (temp, mut file) = create_temp(&*storage, &path, FILE_MODE)?;
+        let mut copy = || -> Result<(u64, Digest)> {
+            let mut buffer = vec![0; 256 << 10];
+            let (mut len, mut hasher) = (0, Hasher::new());
+            loop {
+                let count =
+                    content.read(&mut buffer).map_err(|e| Error::io("receive", filename, e))?;
+                let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                    break;
+                };
+                len += count as u64;
+                hasher.update(bytes);
+                file.write_all(bytes).map_err(|e| Error::io("write", &temp, e))?;
+            }
+            if self.store().sync_level() == SyncLevel::File {
+                file.sync().map_err(|e| Error::io("sync", &temp, e))?;
+            }
+            storage.rename(&temp, &path).map_err(|e| Error::io("rename", &temp, e))?;
+            Ok((len, hasher.finish()))
+        };
+        let (size, csum) = copy().inspect_err(|_| {
+            // The error is what counts; the folder is removed with everything in it.
+            let _ = storage.remove_file(&temp);
+        })?;
+        if filename == CLIENT_LOG_NAME {
+            return Ok(());
+        }
+        let (size, csum) = if kind == ArchiveKind::Blob {
+            (size, csum)
+        } else {
+            let index = Index::load(&*storage, &path)?;
+            (index.content_size(), index.compute_csum())
+        };
+        // The mode comes from the manifest; see `check_files`.
+        self.registered(filename, size, csum, CryptMode::None).map(|_| ())
+    }
+
+    /// The chunks that the files copied so far need, each once.
+    pub fn needed_chunks(&self) -> Result<std::collections::HashSet<Digest>> {
+        let mut digests = std::collections::HashSet::new();
+        for file in &self.files {
+            if ArchiveKind::of(&file.filename) != Some(ArchiveKind::Blob) {
+                let index = Index::load(&**self.store().storage(), &self.dir.join(&file.filename))?;
+                digests.extend(index.digests());
+            }
+        }
+        Ok(digests)
+    }
+
+    fn check_name(&self, filename: &str, kind: ArchiveKind) -> Result<()> {
+        let invalid =
+            |rule| Error::InvalidName { kind: "archive name", name: filename.to_owned(), rule };
+        if !is_safe_id(filename) || ArchiveKind::of(filename) != Some(kind) {
+            return Err(invalid("its extension must fit its kind: .didx, .fidx or .blob"));
+        }
+        if filename == MANIFEST_NAME || filename == CLIENT_LOG_NAME {
+            return Err(invalid("this name is reserved"));
+        }
+        if self.files.iter().any(|file| file.filename == filename) {
+            return Err(Error::Exists { what: format!("archive {filename} of this backup") });
+        }
+        Ok(())
+    }
+
+    /// An index without chunks cannot be read by the reference and stops its garbage collection.
+    fn check_not_empty(&self, filename: &str, chunks: usize) -> Result<()> {
+        if chunks > 0 {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            reason: format!("{filename} would be empty, and the format has no empty archives"),
+        })
+    }
+
+    fn durability(&self) -> Durability {
+        match self.store().sync_level() {
+            SyncLevel::File => Durability::Now,
+            SyncLevel::None | SyncLevel::Filesystem => Durability::Later,
+        }
+    }
+
+    fn write_file(&self, path: &Path, content: &[&[u8]]) -> Result<()> {
+        replace_file(&**self.store().storage(), path, content, FILE_MODE, self.durability())
+    }
+
+    fn registered(
+        &mut self,
+        filename: &str,
+        size: u64,
+        csum: Digest,
+        crypt_mode: CryptMode,
+    ) -> Result<FileInfo> {
+        let file = FileInfo { crypt_mode, csum, filename: filename.to_owned(), size };
+        self.files.push(file.clone());
+        Ok(file)
+    }
+
+    /// What became of the chunks so far.
+    pub fn stats(&self) -> ChunkUploadStats {
+        ChunkUploadStats {
+            compressed_size: self.stored_bytes.load(Ordering::Relaxed),
+            count: self.count.load(Ordering::Relaxed),
+            duplicates: self.duplicates.load(Ordering::Relaxed),
+            size: self.plain_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes the snapshot exist: see the head of this file. `manifest` must list exactly the files
+    /// that were written.
+    pub fn finish(mut self, mut manifest: Manifest) -> Result<Manifest> {
+        if !manifest.belongs_to(&self.snapshot) {
+            return Err(Error::Refused {
+                reason: format!("the manifest is not that of snapshot {}", self.snapshot),
+            });
+        }
+        self.check_files(&manifest)?;
+        if self.files.is_empty() {
+            return Err(Error::Refused {
+                reason: "a backup without any archive is no backup".into(),
+            });
+        }
+        manifest.set_chunk_upload_stats(&self.stats())?;
+        let blob = manifest.to_blob()?;
+        self.publish(&blob)?;
+        Ok(manifest)
+    }
+
+    /// Makes a restored snapshot exist with the manifest that it had. The result of a verification
+    /// elsewhere says nothing about this copy and is dropped. Every chunk must be there.
+    pub fn finish_restore(mut self, mut manifest: Manifest) -> Result<()> {
+        self.check_files(&manifest)?;
+        for digest in self.needed_chunks()? {
+            if !self.store().chunks().touch(&digest)? {
+                return Err(Error::ChunkMissing { digest });
+            }
+        }
+        manifest.unprotected.remove("verify_state");
+        let blob = manifest.to_blob()?;
+        self.publish(&blob)
+    }
+
+    /// The manifest and the files on disk must agree, or the snapshot would be damaged from its
+    /// first day.
+    fn check_files(&self, manifest: &Manifest) -> Result<()> {
+        let disagree = |filename: &str, reason: &str| {
+            Err(Error::damaged(format!("{filename} of snapshot {}", self.snapshot), reason))
+        };
+        for listed in manifest.files() {
+            match self.files.iter().find(|file| file.filename == listed.filename) {
+                None => {
+                    return disagree(
+                        &listed.filename,
+                        "the manifest lists it, but it is not there",
+                    );
+                }
+                Some(found) if (found.size, found.csum) != (listed.size, listed.csum) => {
+                    return disagree(&listed.filename, "it is not what the manifest says");
+                }
+                Some(_) => {}
+            }
+        }
+        match self.files.iter().find(|file| manifest.file(&file.filename).is_none()) {
+            Some(extra) => disagree(&extra.filename, "the manifest does not list it"),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, manifest: &DataBlob) -> Result<()> {
+        let store = Arc::clone(self.store());
+        let storage = store.storage();
+        if manifest.encoded_len() > MANIFEST_FILE_BYTES_MAX {
+            return Err(Error::Refused { reason: "the manifest is too large".into() });
+        }
+        let durability = match store.sync_level() {
+            SyncLevel::None => Durability::Later,
+            SyncLevel::File | SyncLevel::Filesystem => Durability::Now,
+        };
+        if store.sync_level() == SyncLevel::Filesystem {
+            storage
+                .sync_filesystem(store.base())
+                .map_err(|e| Error::io("sync", store.base(), e))?;
+        }
+        let path = self.dir.join(MANIFEST_NAME);
+        replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, durability)?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        // Without a manifest nobody reads the folder: what cannot be removed is only untidy.
+        let _ = remove_tree(&**self.store().storage(), &self.dir);
+        if let Some(guard) = self.snapshot_guard.take() {
+            guard.remove();
+        }
+    }
+}
+
+impl std::fmt::Debug for SnapshotWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SnapshotWriter({})", qualified_name(self.namespace(), &self.snapshot))
+    }
+}

@@ -1,0 +1,199 @@
+//! The storage of the operating system.
+//!
+//! When the process is root and the datastore belongs to somebody else (the reference's daemon runs
+//! as its own user), everything new is given to the datastore's owner, or that daemon could not
+//! read or collect what we wrote.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{
+    DirBuilderExt, DirEntryExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
+    lchown,
+};
+use std::path::Path;
+
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
+use super::{Entry, Kind, Meta, ReadAt, Storage, StorageFile};
+
+/// The file system of this machine.
+#[derive(Debug, Clone)]
+pub struct RealStorage {
+    /// User and group for new files, if they must be given away.
+    owner: Option<(u32, u32)>,
+}
+
+impl RealStorage {
+    /// Storage for files below `base`, which must exist.
+    pub fn new(base: &Path) -> io::Result<RealStorage> {
+        let meta = fs::metadata(base)?;
+        let (uid, gid) = (meta.uid(), meta.gid());
+        let give_away = nix::unistd::geteuid().is_root() && (uid, gid) != (0, 0);
+        Ok(RealStorage { owner: give_away.then_some((uid, gid)) })
+    }
+}
+
+impl From<fs::FileType> for Kind {
+    fn from(kind: fs::FileType) -> Kind {
+        if kind.is_file() {
+            Kind::File
+        } else if kind.is_dir() {
+            Kind::Dir
+        } else if kind.is_symlink() {
+            Kind::Symlink
+        } else {
+            Kind::Other
+        }
+    }
+}
+
+impl ReadAt for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match FileExt::read_at(self, rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+struct RealFile(File);
+
+impl StorageFile for RealFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+impl Storage for RealStorage {
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let mut file = open_regular(path)?;
+        let len = file.metadata()?.len();
+        if len > limit {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is {len} bytes long, {limit} are allowed"),
+            ));
+        }
+        // The file may grow meanwhile; the limit still holds.
+        let mut content = Vec::with_capacity(len as usize);
+        Read::by_ref(&mut file).take(limit).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadAt>> {
+        Ok(Box::new(open_regular(path)?))
+    }
+
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn StorageFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        // The umask may have taken bits away.
+        if file.metadata()?.mode() & 0o7777 != mode {
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        if let Some((uid, gid)) = self.owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::DirBuilder::new().mode(mode).create(path)?;
+        if fs::symlink_metadata(path)?.mode() & 0o7777 != mode {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        }
+        if let Some((uid, gid)) = self.owner {
+            lchown(path, Some(uid), Some(gid))?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            entries.push(Entry {
+                name: entry.file_name().into_string().ok(),
+                kind: entry.file_type()?.into(),
+                inode: entry.ino(),
+            });
+        }
+        Ok(entries)
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Meta> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(Meta {
+            kind: meta.file_type().into(),
+            len: meta.len(),
+            inode: meta.ino(),
+            atime: meta.atime(),
+            mtime: meta.mtime(),
+            mode: meta.mode() & 0o7777,
+        })
+    }
+
+    fn touch(&self, path: &Path) -> io::Result<()> {
+        utimensat(
+            nix::fcntl::AT_FDCWD,
+            path,
+            &TimeSpec::UTIME_NOW,
+            &TimeSpec::UTIME_OMIT,
+            UtimensatFlags::NoFollowSymlink,
+        )?;
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_filesystem(&self, path: &Path) -> io::Result<()> {
+        let dir = File::open(path)?;
+        // SAFETY: syncfs takes a descriptor by number and touches no memory of ours; `dir` keeps
+        // it open for the length of the call.
+        let code = unsafe { libc::syncfs(dir.as_raw_fd()) };
+        if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Opens a regular file for reading. `O_NONBLOCK` keeps a FIFO that somebody put in the store from
+/// hanging us; whatever is no regular file is refused.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
+    }
+    Ok(file)
+}
