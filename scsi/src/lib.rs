@@ -13,6 +13,8 @@
 pub mod address;
 pub mod command;
 pub mod sense;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use address::Address;
