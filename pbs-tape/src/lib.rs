@@ -1,1 +1,28 @@
-//! .
+//! The tape side of Capstan: LTO tapes in the open format of Proxmox Backup Server.
+//!
+//! Words: a *tape* (medium) has a label with a UUID; tapes are written one after the other as a
+//! *media set*; a *pool* says which tapes are used for what and when a set ends. On tape there are
+//! *files* of 256 KiB blocks: labels, *chunk archives*, *snapshot archives* and *catalog archives*.
+//! The *inventory* knows the tapes, a *media catalog* knows what is on one.
+//!
+//! Floors of this crate, from below:
+//!
+//! * [`mod@format`]: the bytes on tape;
+//! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
+//! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
+//! * [`loader`]: bringing the right tape into the drive;
+//! * [`write`] and [`restore`]: datastore to tape and back;
+//! * [`operations`]: one file an operation, as a command line or a server calls it.
+//!
+//! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
+
+pub mod device;
+pub mod drive;
+mod error;
+pub mod format;
+pub mod loader;
+pub mod media;
+#[cfg(test)]
+mod testing;
+
+pub use error::{BlockFault, Error, Result, ResultExt};

@@ -1,0 +1,57 @@
+//! A loaded tape as the jobs of this crate see it.
+//!
+//! The trait stands between the jobs and [`crate::drive::Drive`] so that tests can put a tape in its
+//! place that ends, fails or is taken away at any block. It adds to blocks and filemarks what a job
+//! needs to know *where* it is. File numbers always come from the device, never from a catalog: a
+//! catalog may know less than the tape.
+
+use crate::error::Result;
+use crate::format::block::{BlockSink, BlockSource};
+
+/// A tape in a drive, opened.
+pub trait TapeDevice: BlockSink + BlockSource + Send {
+    /// Moves to the beginning of file 0.
+    fn rewind(&mut self) -> Result<()>;
+
+    /// Moves to the beginning of a file; there may be nothing behind it, but the file before it must
+    /// be there.
+    fn move_to_file(&mut self, file: u64) -> Result<()>;
+
+    /// Moves behind the last file and makes sure that a filemark ends it, so that what is written
+    /// next is a file of its own. The number of that next file.
+    fn move_to_end_for_append(&mut self) -> Result<u64>;
+
+    /// Moves to the beginning of the last file and tells its number; `None` on a blank tape.
+    fn move_to_last_file(&mut self) -> Result<Option<u64>>;
+
+    /// Number of the file that the tape stands in or before.
+    fn file_number(&mut self) -> Result<u64>;
+
+    /// Waits until everything written is on the medium.
+    fn sync(&mut self) -> Result<()>;
+
+    /// Makes the tape blank. `fast` leaves the old data physically in place.
+    fn format(&mut self, fast: bool) -> Result<()>;
+
+    /// Native capacity in use in bytes, if the drive tells.
+    fn bytes_used(&mut self) -> Result<Option<u64>>;
+
+    /// Native capacity left in bytes, if the drive tells.
+    fn bytes_remaining(&mut self) -> Result<Option<u64>>;
+
+    /// Names of the raised alerts that make going on unsafe.
+    fn critical_alerts(&mut self) -> Result<Vec<String>>;
+
+    /// Makes sure that blocks are written and read as they are, without drive encryption.
+    fn encryption_off(&mut self) -> Result<()>;
+
+    /// Writes label text and pool into the cartridge memory, where the drive can; `None` removes.
+    fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>)
+    -> Result<()>;
+
+    /// Rewinds and ejects.
+    fn eject(&mut self) -> Result<()>;
+}
+
+#[cfg(test)]
+pub(crate) mod model;

@@ -1,0 +1,467 @@
+//! What can go wrong on the tape side.
+//!
+//! Every variant carries its evidence: which tape, which file on it, which block, which chunk. The
+//! readers of the on-tape formats know only their stream; whoever opened the file adds the place
+//! with [`ResultExt::on_tape`], so that a message always leads an operator to a cartridge.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error as ThisError;
+use uuid::Uuid;
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a block is not what its place in a tape file requires (`docs/formats/tape.md`, blocks).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum BlockFault {
+    /// The drive delivered another length than 262144 bytes.
+    #[error("it has {bytes} bytes instead of 262144")]
+    Length {
+        /// Bytes that the drive delivered.
+        bytes: usize,
+    },
+    /// The first eight bytes are not the block magic.
+    #[error("it does not start with the block magic (not written by this software, or an incompatible tape)")]
+    Magic,
+    /// Blocks are missing, doubled or mixed up.
+    #[error("it says that it is block {found} of its file")]
+    Sequence {
+        /// Number in the block.
+        found: u32,
+    },
+    /// The size field is beyond the payload area.
+    #[error("it claims {size} bytes of payload, more than a block can hold")]
+    Size {
+        /// Value of the field.
+        size: u32,
+    },
+    /// Only the last block of a file may be empty.
+    #[error("it is empty but not the last of its file")]
+    Empty,
+    /// Something follows the end marker where the filemark belongs.
+    #[error("it follows the block that marks the end of the file")]
+    AfterEnd,
+}
+
+/// An error of the tape side.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something went wrong in a certain file of a certain tape.
+    #[error("tape {tape}, file {file}: {source}")]
+    OnTape {
+        /// Label text of the tape.
+        tape: String,
+        /// Number of the tape file, from 0.
+        file: u64,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// The drive or the way to it failed.
+    #[error(transparent)]
+    Drive(Box<crate::drive::Error>),
+    /// The media changer failed.
+    #[error(transparent)]
+    Changer(Box<changer::Error>),
+    /// The disk side failed.
+    #[error(transparent)]
+    Datastore(Box<datastore::Error>),
+    /// A file of the state directory could not be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Writing to the medium failed at its physical end.
+    #[error("the tape is full: no space left behind early warning")]
+    TapeFull,
+
+    /// A block of a tape file is damaged or misplaced.
+    #[error("block {block} is damaged: {fault}")]
+    Block {
+        /// Number that the block should have in its file, from 0.
+        block: u32,
+        /// What is wrong with it.
+        fault: BlockFault,
+    },
+    /// The recorded data ends inside a file: there is no filemark.
+    #[error("the recorded data ends after block {blocks} without a filemark (power loss while writing?)")]
+    UnexpectedEndOfData {
+        /// Blocks of the file that are there.
+        blocks: u32,
+    },
+    /// A filemark came before the block that marks the end of the file.
+    #[error("the file ends after {blocks} blocks without an end marker (the job that wrote it was interrupted)")]
+    NoEndMarker {
+        /// Blocks of the file that are there.
+        blocks: u32,
+    },
+    /// A file was read on after a read error, or asked for its end before it was reached.
+    #[error("internal error: tape file used {0}")]
+    StreamMisuse(&'static str),
+    /// A tape file holds no block at all.
+    #[error("there is a filemark where a file should start")]
+    StrayFilemark,
+    /// The structure inside a tape file is malformed.
+    #[error("{what}: {reason}")]
+    Malformed {
+        /// Which structure.
+        what: &'static str,
+        /// Which field, and what was found.
+        reason: String,
+    },
+    /// The file has another type than expected.
+    #[error("found a {found} where a {expected} belongs")]
+    UnexpectedContent {
+        /// Type wanted.
+        expected: &'static str,
+        /// Type found.
+        found: &'static str,
+    },
+    /// The file's type is unknown.
+    #[error("unknown content magic {}", hex::encode(magic))]
+    UnknownContent {
+        /// The eight bytes.
+        magic: [u8; 8],
+    },
+
+    /// A media catalog breaks its own rules.
+    #[error("media catalog {}: at byte {offset}: {reason}", path.display())]
+    CatalogDamaged {
+        /// The catalog file (or a name for one that is on tape).
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// Which rule.
+        reason: String,
+    },
+    /// A media catalog record would break the catalog's order.
+    #[error("media catalog of {tape}: {reason}")]
+    CatalogOrder {
+        /// Label text or UUID of the tape.
+        tape: String,
+        /// Which rule.
+        reason: String,
+    },
+    /// No catalog is known for a tape.
+    #[error("there is no media catalog for tape {tape}; load it and run 'tape catalog'")]
+    CatalogMissing {
+        /// Label text of the tape.
+        tape: String,
+    },
+    /// A catalog exists already.
+    #[error("tape {tape} has a media catalog already; use --force to replace it")]
+    CatalogExists {
+        /// Label text of the tape.
+        tape: String,
+    },
+    /// The inventory file is not readable.
+    #[error("inventory {}: {reason}", path.display())]
+    InventoryDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No such tape in the inventory.
+    #[error("tape {tape} is not in the inventory")]
+    UnknownTape {
+        /// Label text or UUID.
+        tape: String,
+    },
+    /// Two tapes share a label text.
+    #[error("label text {label_text} belongs to more than one tape in the inventory; name the tape by its UUID")]
+    AmbiguousLabel {
+        /// The text.
+        label_text: String,
+    },
+    /// A label text is in use.
+    #[error("label text {label_text} is already in use by tape {uuid}")]
+    LabelTextInUse {
+        /// The text.
+        label_text: String,
+        /// Media UUID of the tape that has it.
+        uuid: Uuid,
+    },
+    /// A label text, pool name or the like does not follow its pattern.
+    #[error("{what} '{value}' is not valid: {reason}")]
+    InvalidName {
+        /// What is named.
+        what: &'static str,
+        /// The name.
+        value: String,
+        /// What is allowed.
+        reason: &'static str,
+    },
+    /// A media set's members contradict each other.
+    #[error("media set {set}: {reason}")]
+    MediaSetInconsistent {
+        /// Media set UUID.
+        set: Uuid,
+        /// What contradicts what.
+        reason: String,
+    },
+    /// The current media set can't be used for writing.
+    #[error("media set can't be used: {reason}")]
+    MediaSetUnusable {
+        /// Why.
+        reason: String,
+    },
+    /// No such media set.
+    #[error("media set {set} is not in the inventory; run 'tape inventory' with its tapes first")]
+    UnknownMediaSet {
+        /// Media set UUID.
+        set: Uuid,
+    },
+    /// Nothing to write on.
+    #[error(
+        "pool {pool} has no usable tape: no empty, expired or free tape is available{hint}; label a new tape or add one"
+    )]
+    NoUsableMedia {
+        /// Pool name.
+        pool: String,
+        /// What was considered and why not, may be empty.
+        hint: String,
+    },
+    /// A lock is held by someone else.
+    #[error("{what} is in use by another process (waited {waited_s} s for {})", path.display())]
+    Locked {
+        /// What is locked.
+        what: String,
+        /// Lock file.
+        path: PathBuf,
+        /// How long was waited.
+        waited_s: u64,
+    },
+
+    /// The tape in the drive is blank.
+    #[error("the tape in drive {drive} has no label; label it first")]
+    NotLabelled {
+        /// Drive name.
+        drive: String,
+    },
+    /// The tape in the drive holds data of unknown origin.
+    #[error("the tape in drive {drive} is not empty; use 'tape format' if its data is not needed any more")]
+    NotBlank {
+        /// Drive name.
+        drive: String,
+    },
+    /// Another tape than the wanted one is in the drive.
+    #[error(
+        "wrong tape in drive {drive}: wanted {wanted} ({wanted_uuid}), found {found} ({found_uuid})"
+    )]
+    WrongTape {
+        /// Drive name.
+        drive: String,
+        /// Label text wanted.
+        wanted: String,
+        /// Media UUID wanted.
+        wanted_uuid: Uuid,
+        /// Label text found.
+        found: String,
+        /// Media UUID found.
+        found_uuid: Uuid,
+    },
+    /// A tape could not be brought into the drive.
+    #[error("can't load tape {label_text} into drive {drive}: {reason}; please insert it")]
+    LoadFailed {
+        /// Label text.
+        label_text: String,
+        /// Drive name.
+        drive: String,
+        /// Why.
+        reason: String,
+    },
+    /// What the tape says about its media set contradicts the inventory.
+    #[error("tape {tape} does not fit its media set: {reason}")]
+    WrongMediaSet {
+        /// Label text.
+        tape: String,
+        /// Which field, and what was found.
+        reason: String,
+    },
+    /// The label read back is not the label written.
+    #[error("tape {tape}: the label read back differs from the one written: {reason}")]
+    LabelReadBack {
+        /// Label text.
+        tape: String,
+        /// Which field.
+        reason: String,
+    },
+    /// The drive reports a problem that makes going on unsafe.
+    #[error("tape {tape}: the drive raised critical alerts: {alerts}")]
+    CriticalAlerts {
+        /// Label text.
+        tape: String,
+        /// Names of the alerts.
+        alerts: String,
+    },
+    /// A fresh tape could not take a single chunk or archive.
+    #[error("{what} does not fit on a fresh tape ({tape}); use larger tapes")]
+    DoesNotFit {
+        /// What was to be written.
+        what: String,
+        /// Label text of the tape.
+        tape: String,
+    },
+    /// An end of data at a place where a job must not write.
+    #[error("tape {tape}: end of data is at file {file}, before the end of the labels; run 'tape inventory' for this tape")]
+    BadAppendPosition {
+        /// Label text.
+        tape: String,
+        /// File number that the drive reports.
+        file: u64,
+    },
+
+    /// A chunk to be written could not be read.
+    #[error("snapshot {snapshot}: chunk {digest} of {archive} can't be written to tape: {reason}; run 'datastore verify'")]
+    UnreadableChunk {
+        /// `store:ns/…/type/id/time`.
+        snapshot: String,
+        /// Index file that refers to it.
+        archive: String,
+        /// Chunk digest, hex.
+        digest: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Chunks that snapshots need are on none of the tapes.
+    #[error("{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored")]
+    MissingChunks {
+        /// `store:ns/…/type/id/time`.
+        snapshot: String,
+        /// How many.
+        missing: u64,
+        /// Digest of the first.
+        first: String,
+    },
+    /// A datastore mapping or other argument can't be understood.
+    #[error("{what} '{value}': {reason}")]
+    BadArgument {
+        /// Which argument.
+        what: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// This is not possible with this drive or configuration.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The operator or a signal ended the job.
+    #[error("aborted by request")]
+    Aborted,
+    /// The job did what it could, but not everything.
+    #[error("finished with {failed} errors, the first: {first}")]
+    Partial {
+        /// How many things failed.
+        failed: usize,
+        /// The first failure.
+        first: String,
+    },
+}
+
+impl Error {
+    /// An operating system error on `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Error {
+        Error::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    pub(crate) fn malformed(what: &'static str, reason: impl Into<String>) -> Error {
+        Error::Malformed { what, reason: reason.into() }
+    }
+
+    /// The error itself, without the places that were added on its way up.
+    pub fn cause(&self) -> &Error {
+        match self {
+            Error::OnTape { source, .. } => source.cause(),
+            other => other,
+        }
+    }
+
+    /// True if the object asked for is not there.
+    pub fn is_missing(&self) -> bool {
+        match self.cause() {
+            Error::UnknownTape { .. } | Error::UnknownMediaSet { .. } => true,
+            Error::CatalogMissing { .. } | Error::NotLabelled { .. } => true,
+            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
+    /// True if the same request may work later without any change by an operator.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.cause(), Error::Locked { .. })
+    }
+
+    /// True if data on tape or in the state directory is not what it should be.
+    pub fn is_damaged(&self) -> bool {
+        matches!(
+            self.cause(),
+            Error::Block { .. }
+                | Error::UnexpectedEndOfData { .. }
+                | Error::NoEndMarker { .. }
+                | Error::StrayFilemark
+                | Error::Malformed { .. }
+                | Error::UnknownContent { .. }
+                | Error::CatalogDamaged { .. }
+                | Error::InventoryDamaged { .. }
+                | Error::UnreadableChunk { .. }
+                | Error::MissingChunks { .. }
+                | Error::LabelReadBack { .. }
+        )
+    }
+
+    /// True if the job was ended by request.
+    pub fn is_aborted(&self) -> bool {
+        matches!(self.cause(), Error::Aborted)
+    }
+}
+
+impl From<changer::Error> for Error {
+    fn from(error: changer::Error) -> Error {
+        Error::Changer(Box::new(error))
+    }
+}
+
+impl From<datastore::Error> for Error {
+    fn from(error: datastore::Error) -> Error {
+        Error::Datastore(Box::new(error))
+    }
+}
+
+impl From<crate::drive::Error> for Error {
+    fn from(error: crate::drive::Error) -> Error {
+        Error::Drive(Box::new(error))
+    }
+}
+
+/// Adds the place to errors.
+pub trait ResultExt<T> {
+    /// Names the tape and the file on it, unless a deeper level did so already.
+    fn on_tape(self, tape: &str, file: u64) -> Result<T>;
+}
+
+impl<T> ResultExt<T> for Result<T> {
+    fn on_tape(self, tape: &str, file: u64) -> Result<T> {
+        self.map_err(|source| match source {
+            placed @ (Error::OnTape { .. } | Error::Aborted) => placed,
+            source => Error::OnTape { tape: tape.to_string(), file, source: Box::new(source) },
+        })
+    }
+}
+
+/// Adds the path to operating system errors.
+pub(crate) trait IoResultExt<T> {
+    fn at(self, path: impl AsRef<Path>) -> Result<T>;
+}
+
+impl<T> IoResultExt<T> for std::io::Result<T> {
+    fn at(self, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|source| Error::io(path, source))
+    }
+}

@@ -1,0 +1,159 @@
+//! Bringing tapes into the drive: by a robot, or by asking a person.
+//!
+//! Identity is the media UUID on the tape. A barcode or a person may be wrong, so a tape counts as
+//! loaded only when its label was read and is the one that was asked for.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use datastore::Progress;
+
+use crate::device::TapeDevice;
+use crate::error::{Error, Result};
+use crate::format::label::{Labels, MediaLabel, read_labels};
+use crate::media::Reach;
+
+/// Barcodes that start with this are cleaning cartridges.
+pub const CLEANING_PREFIX: &str = "CLN";
+
+/// One drive and the way in which it gets its tapes.
+pub trait MediaLoader: Send {
+    /// The drive's configured name, for messages.
+    fn drive_name(&self) -> &str;
+
+    /// Which tapes can come into it.
+    fn reach(&self) -> Reach;
+
+    /// Brings the tape with this label text (its barcode) into the drive and opens it. A stand-alone
+    /// drive opens what somebody put in.
+    fn load(&mut self, label_text: &str, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>>;
+
+    /// Opens the tape that is in the drive.
+    fn open(&mut self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>>;
+
+    /// Ejects the tape and, with a robot, puts it back into a slot.
+    fn unload(&mut self, device: Option<Box<dyn TapeDevice>>) -> Result<()>;
+
+    /// Label texts of the tapes that the robot can load; `None` without a robot.
+    fn online_label_texts(&mut self) -> Result<Option<Vec<String>>>;
+
+    /// Puts a tape into an import/export slot; false if the robot does not have it. A stand-alone
+    /// drive ejects.
+    fn export(&mut self, label_text: &str) -> Result<bool>;
+}
+
+/// How long to wait for a person to bring a tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaWait {
+    /// Between two tries.
+    pub retry_every: Duration,
+    /// After this time the job fails; `None`: only when it is aborted.
+    pub give_up_after: Option<Duration>,
+}
+
+impl MediaWait {
+    /// One try.
+    pub const NONE: MediaWait =
+        MediaWait { retry_every: Duration::ZERO, give_up_after: Some(Duration::ZERO) };
+
+    /// Until the job is aborted, looking every 5 seconds.
+    pub const FOREVER: MediaWait =
+        MediaWait { retry_every: Duration::from_secs(5), give_up_after: None };
+}
+
+/// Loads the tape `wanted` and reads its labels. Each time the reason why it is not there changes,
+/// the operator is told once.
+///
+/// The device stands behind the last label read.
+pub fn request_media(
+    loader: &mut dyn MediaLoader,
+    wanted: &MediaLabel,
+    wait: MediaWait,
+    progress: &dyn Progress,
+) -> Result<(Box<dyn TapeDevice>, Labels)> {
+    let start = Instant::now();
+    let mut told: Option<String> = None;
+    loop {
+        check_abort(progress)?;
+        let error = match try_load(loader, wanted, progress) {
+            Ok(loaded) => {
+                progress.note(&format!("found media label {} ({})", wanted.label_text, wanted.uuid));
+                return Ok(loaded);
+            }
+            Err(e) if e.is_aborted() => return Err(e),
+            Err(e) => e,
+        };
+        if wait.give_up_after.is_some_and(|limit| start.elapsed() >= limit) {
+            return Err(error);
+        }
+        let reason = error.to_string();
+        if told.as_deref() != Some(&reason) {
+            progress.warn(&reason);
+            progress.note(&format!(
+                "please insert tape {} into {}",
+                wanted.label_text,
+                match loader.reach() {
+                    Reach::Changer(changer) => format!("changer {changer}"),
+                    _ => format!("drive {}", loader.drive_name()),
+                }
+            ));
+            told = Some(reason);
+        }
+        pause(wait.retry_every, progress)?;
+    }
+}
+
+fn try_load(
+    loader: &mut dyn MediaLoader,
+    wanted: &MediaLabel,
+    progress: &dyn Progress,
+) -> Result<(Box<dyn TapeDevice>, Labels)> {
+    let drive = loader.drive_name().to_string();
+    let mut device = loader.load(&wanted.label_text, progress).map_err(|e| {
+        if e.is_aborted() {
+            return e;
+        }
+        Error::LoadFailed {
+            label_text: wanted.label_text.clone(),
+            drive: drive.clone(),
+            reason: e.to_string(),
+        }
+    })?;
+    check_abort(progress)?;
+    let labels = read_tape_labels(&mut *device)?.ok_or(Error::NotLabelled { drive: drive.clone() })?;
+    if labels.media.uuid != wanted.uuid {
+        return Err(Error::WrongTape {
+            drive,
+            wanted: wanted.label_text.clone(),
+            wanted_uuid: wanted.uuid,
+            found: labels.media.label_text,
+            found_uuid: labels.media.uuid,
+        });
+    }
+    Ok((device, labels))
+}
+
+/// Rewinds and reads both labels. `None` is a blank tape.
+pub fn read_tape_labels(device: &mut dyn TapeDevice) -> Result<Option<Labels>> {
+    // Labels are never encrypted; a key left in the drive could only hinder.
+    device.encryption_off()?;
+    device.rewind()?;
+    read_labels(device)
+}
+
+pub(crate) fn check_abort(progress: &dyn Progress) -> Result<()> {
+    if progress.is_aborted() { Err(Error::Aborted) } else { Ok(()) }
+}
+
+fn pause(time: Duration, progress: &dyn Progress) -> Result<()> {
+    const SLICE: Duration = Duration::from_millis(100);
+    let end = Instant::now() + time;
+    loop {
+        check_abort(progress)?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(left.min(SLICE));
+    }
+}

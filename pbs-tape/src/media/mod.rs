@@ -1,0 +1,25 @@
+//! What is known about tapes without loading them: the state directory.
+//!
+//! * [`state`]: its files, how they are replaced, and its locks;
+//! * [`inventory`]: which tapes exist and where they are (`docs/formats/inventory.md`);
+//! * [`catalog`]: what is on each tape (`docs/formats/media-catalog.md`);
+//! * [`set`]: the tapes of one media set and their catalogs together;
+//! * [`pool`]: which tape is written next.
+//!
+//! Nothing here talks to a drive. Everything can be rebuilt from the tapes themselves
+//! ([`crate::operations::catalog`]).
+
+pub mod catalog;
+pub mod inventory;
+pub mod listing;
+pub mod policy;
+pub mod pool;
+pub mod set;
+pub mod state;
+
+pub use catalog::MediaCatalog;
+pub use inventory::{Inventory, Location, MediaId, MediaStatus};
+pub use policy::{Allocation, PoolConfig, Retention};
+pub use pool::{MediaPool, Reach};
+pub use set::MediaSet;
+pub use state::{Lock, StateDir};

@@ -1,0 +1,397 @@
+//! Media pools: which tape is written next.
+//!
+//! Why no data is overwritten by mistake: a tape is taken only if it is *empty* (in no set),
+//! *expired* (its pool's policy says so and nobody holds its set), or *free* (labelled for no pool
+//! and in no set); the choice is made under the pool's lock and stored before anything is written,
+//! so that two jobs never choose the same tape. The label on the tape itself is compared again when
+//! it is in the drive ([`crate::write`]).
+//!
+//! All times are passed in, so that every rule can be tested as a table.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::catalog::MediaCatalog;
+use super::inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus};
+use super::policy::{Allocation, PoolConfig, Retention};
+use super::set::MediaSet;
+use super::state::{Lock, StateDir};
+use crate::error::{Error, Result};
+use crate::format::label::MediaSetLabel;
+
+/// A pool as one job sees it.
+#[derive(Debug)]
+pub struct MediaPool {
+    config: PoolConfig,
+    reach: Reach,
+    inventory: Inventory,
+    current: MediaSet,
+    /// Held from opening for writing on; always that of `current`.
+    set_lock: Option<Lock>,
+}
+
+/// Which tapes a job can get at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Those in the library of this name.
+    Changer(String),
+    /// Those that an operator can put into the drive: what is on the shelf.
+    StandAlone,
+    /// All but those in a vault; for listings.
+    Anywhere,
+}
+
+/// The answer to "can the current set be written on, and where".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Usability {
+    /// Its last tape takes more and can be reached.
+    LastTapeWritable(Uuid),
+    /// It can be continued, on another tape.
+    NeedsTape,
+}
+
+/// How [`MediaPool::allocate`] found the tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapeOrigin {
+    /// It is the last tape of the current set.
+    Current,
+    /// It was in no set and belonged to the pool.
+    Empty,
+    /// Its data was no longer protected.
+    Expired,
+    /// It belonged to no pool.
+    Free,
+}
+
+impl MediaPool {
+    /// Opens the pool for a job that writes: its current set is locked until the pool is dropped.
+    pub fn open_for_writing(
+        state: &StateDir,
+        config: PoolConfig,
+        reach: Reach,
+    ) -> Result<MediaPool> {
+        let pool_lock = state.lock_pool(&config.name)?;
+        let mut pool = MediaPool::open(state, config, reach)?;
+        drop(pool_lock);
+        pool.set_lock = Some(state.lock_media_set(pool.current.uuid())?);
+        Ok(pool)
+    }
+
+    /// Opens the pool to look at it.
+    pub fn open(
+        state: &StateDir,
+        config: PoolConfig,
+        reach: Reach,
+    ) -> Result<MediaPool> {
+        let inventory = Inventory::load(state)?;
+        let current = match inventory.latest_set(&config.name) {
+            Some(set) => inventory.media_set(&set)?,
+            None => MediaSet::new(Uuid::new_v4()),
+        };
+        Ok(MediaPool { config, reach, inventory, current, set_lock: None })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+
+    /// The set that is being written.
+    pub fn current_set(&self) -> &MediaSet {
+        &self.current
+    }
+
+    /// The inventory as this job sees it.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// For updates of tapes of this pool.
+    pub fn inventory_mut(&mut self) -> &mut Inventory {
+        &mut self.inventory
+    }
+
+    /// Decides whether a new set begins. The reason is told if one does.
+    pub fn start_write_session(&mut self, now: i64, force: bool) -> Result<Option<String>> {
+        let state = self.inventory.state().clone();
+        let _pool_lock = match self.set_lock {
+            Some(_) => Some(state.lock_pool(&self.config.name)?),
+            None => None,
+        };
+        self.inventory.reload()?;
+        let reason = self.reason_for_new_set(now, force)?;
+        if reason.is_some() {
+            let set = Uuid::new_v4();
+            if self.set_lock.is_some() {
+                // The new lock replaces, and so releases, that of the set that is left.
+                self.set_lock = Some(state.lock_media_set(&set)?);
+            }
+            self.current = MediaSet::new(set);
+        } else if !self.current.is_empty() {
+            self.current = self.inventory.media_set(self.current.uuid())?;
+        }
+        Ok(reason)
+    }
+
+    fn reason_for_new_set(&self, now: i64, force: bool) -> Result<Option<String>> {
+        if force {
+            return Ok(Some("forced".into()));
+        }
+        match self.usability() {
+            Ok(_) => {}
+            Err(Error::MediaSetUnusable { reason }) => return Ok(Some(reason)),
+            Err(e) => return Err(e),
+        }
+        if self.current.is_empty() {
+            // It is new already.
+            return Ok(None);
+        }
+        if self.config.allocation == Allocation::Always {
+            return Ok(Some("policy is 'always'".into()));
+        }
+        if let Some(start) = self.inventory.set_start_time(self.current.uuid())
+            && let Some(event) = self.config.allocation.next_event(start)
+            && event <= now
+        {
+            return Ok(Some("policy calendar event".into()));
+        }
+        Ok(None)
+    }
+
+    /// Whether the current set can be continued. [`Error::MediaSetUnusable`] says why it can't.
+    pub fn usability(&self) -> Result<Usability> {
+        let unusable = |reason: String| Err(Error::MediaSetUnusable { reason });
+        let set = self.current.uuid();
+        let mut last = None;
+        for (seq_nr, member) in self.current.members().iter().enumerate() {
+            let Some(media) = member else {
+                return unusable(format!(
+                    "incomplete media set: tape with sequence number {seq_nr} is unknown"
+                ));
+            };
+            let Some(entry) =
+                self.inventory.get(media).filter(|e| e.id.pool() == Some(&self.config.name))
+            else {
+                return unusable(format!("tape {media} is not in pool {}", self.config.name));
+            };
+            let text = &entry.id.label.label_text;
+            let is_last = seq_nr + 1 == self.current.members().len();
+            match entry.id.assigned_set() {
+                Some(label) if label.uuid == *set && label.seq_nr == seq_nr as u64 => {
+                    if label.encryption_key_fingerprint != self.config.encrypt {
+                        return unusable(format!(
+                            "tape {text} is encrypted differently from what the pool asks for now"
+                        ));
+                    }
+                }
+                _ => return unusable(format!("tape {text} has left the media set")),
+            }
+            let status = self.status(entry);
+            if status != MediaStatus::Full && !(status == MediaStatus::Writable && is_last) {
+                return unusable(format!("tape {text} is {status}"));
+            }
+            if is_last {
+                last = Some((entry, status));
+            }
+        }
+        let Some((entry, MediaStatus::Writable)) = last else {
+            return Ok(Usability::NeedsTape);
+        };
+        let location = entry.location();
+        if self.is_available(&location) {
+            Ok(Usability::LastTapeWritable(entry.id.label.uuid))
+        } else if let Location::Vault(vault) = location {
+            unusable(format!(
+                "writable tape {} is offsite (vault {vault})",
+                entry.id.label.label_text
+            ))
+        } else {
+            Ok(Usability::NeedsTape)
+        }
+    }
+
+    /// What may be done with a tape, seen from this pool and its current set.
+    pub fn status(&self, entry: &InventoryEntry) -> MediaStatus {
+        if let Some(decided) = entry.decided_status() {
+            return decided;
+        }
+        let Some(label) = &entry.id.media_set_label else {
+            return MediaStatus::Writable;
+        };
+        if label.pool != self.config.name {
+            MediaStatus::Unknown
+        } else if label.is_unassigned()
+            || (label.uuid == *self.current.uuid()
+                && self.current.last() == Some(entry.id.label.uuid))
+        {
+            MediaStatus::Writable
+        } else {
+            MediaStatus::Full
+        }
+    }
+
+    /// True if a tape at `location` can be used by this job's drive.
+    fn is_available(&self, location: &Location) -> bool {
+        match (location, &self.reach) {
+            (Location::Vault(_), _) => false,
+            (_, Reach::Anywhere) => true,
+            (Location::Online(holder), Reach::Changer(changer)) => holder == changer,
+            (Location::Offline, Reach::StandAlone) => true,
+            _ => false,
+        }
+    }
+
+    /// True if a tape's data is no longer protected by the policy.
+    pub fn is_expired(&self, entry: &InventoryEntry, now: i64) -> bool {
+        self.status(entry) == MediaStatus::Full
+            && self.expiry(entry).is_some_and(|expiry| now >= expiry)
+    }
+
+    /// From when on a full tape's data may be overwritten; `None`: never.
+    fn expiry(&self, entry: &InventoryEntry) -> Option<i64> {
+        let protect = match &self.config.retention {
+            Retention::Keep => return None,
+            Retention::Overwrite => 0,
+            Retention::Protect(span) => i64::try_from(span.seconds()).unwrap_or(i64::MAX),
+        };
+        let label = entry.id.assigned_set()?;
+        let start = self.inventory.set_start_time(&label.uuid).unwrap_or(label.ctime);
+        let last_use = match self.config.allocation {
+            Allocation::Always => start,
+            Allocation::Continue => match self.next_set_ctime(label) {
+                Some(next) => next,
+                None => self.config.allocation.next_event(start)?,
+            },
+        };
+        Some(last_use.saturating_add(protect))
+    }
+
+    /// When the pool began its next set after that of `label`: the smallest later time among the
+    /// labels of its other sets, reservations included (as the reference has it).
+    fn next_set_ctime(&self, label: &MediaSetLabel) -> Option<i64> {
+        let labels = || {
+            self.inventory
+                .entries()
+                .filter_map(|entry| entry.id.media_set_label.as_ref())
+                .filter(|other| other.pool == label.pool)
+        };
+        let set_ctime = labels().find(|other| other.uuid == label.uuid)?.ctime;
+        labels()
+            .filter(|other| other.uuid != label.uuid && other.ctime > set_ctime)
+            .map(|other| other.ctime)
+            .min()
+    }
+
+    /// Chooses the tape to write on, and takes it into the current set if it is a new one. The
+    /// inventory knows before the tape does.
+    pub fn allocate(&mut self, now: i64) -> Result<(Uuid, TapeOrigin)> {
+        if let Usability::LastTapeWritable(media) = self.usability()? {
+            return Ok((media, TapeOrigin::Current));
+        }
+        let state = self.inventory.state().clone();
+        {
+            let _pool_lock = state.lock_pool(&self.config.name)?;
+            self.inventory.reload()?;
+            if let Some(media) = self.choose_empty() {
+                self.take(media, now)?;
+                return Ok((media, TapeOrigin::Empty));
+            }
+            for (media, set) in self.expired_candidates(now) {
+                // A set that is being restored or written is not destroyed under the reader.
+                if let Some(_set_lock) = state.try_lock_media_set(&set)? {
+                    self.take(media, now)?;
+                    return Ok((media, TapeOrigin::Expired));
+                }
+            }
+        }
+        let _scratch_lock = state.lock_unassigned_pool()?;
+        self.inventory.reload()?;
+        if let Some(media) = self.choose_free() {
+            self.take(media, now)?;
+            return Ok((media, TapeOrigin::Free));
+        }
+        Err(Error::NoUsableMedia { pool: self.config.name.clone(), hint: self.no_media_hint() })
+    }
+
+    /// The tape that [`MediaPool::allocate`] would choose; nothing is locked or changed.
+    pub fn guess_next(&self, now: i64) -> Option<Uuid> {
+        if let Ok(Usability::LastTapeWritable(media)) = self.usability() {
+            return Some(media);
+        }
+        self.choose_empty()
+            .or_else(|| self.expired_candidates(now).first().map(|(media, _)| *media))
+            .or_else(|| self.choose_free())
+    }
+
+    fn choose_empty(&self) -> Option<Uuid> {
+        self.choose_unused(|entry| entry.id.pool() == Some(&self.config.name))
+    }
+
+    fn choose_free(&self) -> Option<Uuid> {
+        self.choose_unused(|entry| entry.id.pool().is_none())
+    }
+
+    fn choose_unused(&self, belongs: impl Fn(&InventoryEntry) -> bool) -> Option<Uuid> {
+        self.inventory
+            .entries()
+            .filter(|entry| belongs(entry) && entry.id.is_empty())
+            .filter(|entry| self.status(entry) == MediaStatus::Writable)
+            .filter(|entry| self.is_available(&entry.location()))
+            .min_by_key(|entry| (entry.id.label.ctime, entry.id.label.label_text.clone()))
+            .map(|entry| entry.id.label.uuid)
+    }
+
+    fn expired_candidates(&self, now: i64) -> Vec<(Uuid, Uuid)> {
+        let mut candidates: Vec<(i64, &str, Uuid, Uuid)> = self
+            .inventory
+            .entries()
+            .filter(|entry| entry.id.pool() == Some(&self.config.name))
+            .filter(|entry| self.is_available(&entry.location()) && self.is_expired(entry, now))
+            .filter_map(|entry| {
+                let label = entry.id.assigned_set().filter(|l| l.uuid != *self.current.uuid())?;
+                let id = &entry.id.label;
+                Some((label.ctime, id.label_text.as_str(), id.uuid, label.uuid))
+            })
+            .collect();
+        candidates.sort();
+        candidates.into_iter().map(|(_, _, media, set)| (media, set)).collect()
+    }
+
+    /// Why the tapes that there are can't be used, in few words.
+    fn no_media_hint(&self) -> String {
+        let mut away = BTreeSet::new();
+        for entry in self.inventory.entries() {
+            let ours = entry.id.pool().is_none_or(|pool| pool == self.config.name);
+            let usable = self.status(entry) == MediaStatus::Writable && entry.id.is_empty();
+            if ours && usable && !self.is_available(&entry.location()) {
+                away.insert(format!("{} is {}", entry.id.label.label_text, entry.location()));
+            }
+        }
+        if away.is_empty() {
+            return String::new();
+        }
+        format!(" ({})", away.into_iter().take(5).collect::<Vec<_>>().join(", "))
+    }
+
+    fn take(&mut self, media: Uuid, now: i64) -> Result<()> {
+        let entry = self.inventory.require(&media)?;
+        let id = MediaId {
+            label: entry.id.label.clone(),
+            media_set_label: Some(MediaSetLabel {
+                ctime: now,
+                encryption_key_fingerprint: self.config.encrypt.clone(),
+                pool: self.config.name.clone(),
+                seq_nr: self.current.members().len() as u64,
+                uuid: *self.current.uuid(),
+            }),
+        };
+        let seq_nr = self.current.members().len() as u64;
+        MediaCatalog::overwrite(self.inventory.state(), &id)?;
+        self.inventory.store(id, true)?;
+        self.current.insert(seq_nr, media)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! The state directory: file names, atomic replacement, locks.
+//!
+//! A state file is replaced in the order temporary file, write, fsync, rename, fsync of the folder:
+//! at every moment, and after a power cut, either the old or the new content is there, never a mix.
+//!
+//! Locks are exclusive `flock`s on files that are never removed, so that a name always means the
+//! same lock. They end with the process that holds them, however it ends. The order in which a job
+//! takes them is pool, media set, inventory; keeping it everywhere makes a deadlock impossible.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use uuid::Uuid;
+
+use crate::error::{Error, IoResultExt, Result};
+
+/// How long a lock is waited for unless the caller says otherwise.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+const LOCK_POLL: Duration = Duration::from_millis(50);
+const STATE_DIR_MODE: u32 = 0o750;
+const LOCK_MODE: u32 = 0o660;
+
+/// The folder that holds inventory, catalogs and their locks.
+#[derive(Debug, Clone)]
+pub struct StateDir {
+    path: PathBuf,
+    lock_wait: Duration,
+}
+
+impl StateDir {
+    /// Opens the folder and creates it if it is missing.
+    pub fn open(path: impl Into<PathBuf>) -> Result<StateDir> {
+        let path = path.into();
+        DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&path).at(&path)?;
+        Ok(StateDir { path, lock_wait: LOCK_WAIT })
+    }
+
+    /// The same folder with another time to wait for locks.
+    pub fn with_lock_wait(mut self, lock_wait: Duration) -> StateDir {
+        self.lock_wait = lock_wait;
+        self
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The list of known tapes.
+    pub fn inventory_file(&self) -> PathBuf {
+        self.path.join("inventory.json")
+    }
+
+    /// A tape's media catalog.
+    pub fn catalog_file(&self, media: &Uuid) -> PathBuf {
+        self.path.join(format!("{media}.log"))
+    }
+
+    /// A tape's media catalog under construction.
+    pub fn catalog_temp_file(&self, media: &Uuid) -> PathBuf {
+        self.path.join(format!("{media}.tmp"))
+    }
+
+    /// A tape's cached list of snapshots.
+    pub fn snapshot_list_file(&self, media: &Uuid) -> PathBuf {
+        self.path.join(format!("{media}.index"))
+    }
+
+    /// Held for each update of the inventory.
+    pub fn lock_inventory(&self) -> Result<Lock> {
+        self.lock("the tape inventory".into(), ".inventory", self.lock_wait)
+    }
+
+    /// Held while a pool chooses tapes.
+    pub fn lock_pool(&self, pool: &str) -> Result<Lock> {
+        self.lock(format!("pool {pool}"), &format!(".pool-{pool}"), self.lock_wait)
+    }
+
+    /// Held while a tape without pool is taken.
+    pub fn lock_unassigned_pool(&self) -> Result<Lock> {
+        self.lock("the scratch pool".into(), ".pool-__UNASSIGNED__", self.lock_wait)
+    }
+
+    /// Held by whoever writes or reads a media set.
+    pub fn lock_media_set(&self, set: &Uuid) -> Result<Lock> {
+        self.lock_media_set_for(set, self.lock_wait)
+    }
+
+    /// As [`StateDir::lock_media_set`] without waiting; `None` if it is taken.
+    pub fn try_lock_media_set(&self, set: &Uuid) -> Result<Option<Lock>> {
+        match self.lock_media_set_for(set, Duration::ZERO) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Error::Locked { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn lock_media_set_for(&self, set: &Uuid, wait: Duration) -> Result<Lock> {
+        self.lock(format!("media set {set}"), &format!(".media-set-{set}"), wait)
+    }
+
+    fn lock(&self, what: String, name: &str, wait: Duration) -> Result<Lock> {
+        // The reference *sets the extension*, so a pool name loses what follows its last dot. Only
+        // the same names exclude each other when both programs use one state directory.
+        let path = self.path.join(name).with_extension("lck");
+        Lock::acquire(path, what, wait)
+    }
+
+    /// Held by whoever uses the drive at `device` (its address, not its configured name: two names
+    /// may mean one drive).
+    pub fn lock_drive(&self, device: &str, wait: Duration) -> Result<Lock> {
+        let folder = self.path.join("drive-lock");
+        DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&folder).at(&folder)?;
+        Lock::acquire(folder.join(escape_device(device)), format!("drive {device}"), wait)
+    }
+}
+
+/// A device's address as one file name: a leading slash goes, others become `-`, bytes other than
+/// letters, digits, `_` and `.` become `\xNN` (systemd's escaping of paths).
+fn escape_device(device: &str) -> String {
+    const NAME_BYTES_MAX: usize = 200;
+    let mut name = String::new();
+    for (at, byte) in device.trim_start_matches('/').bytes().enumerate() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' if at == 0 => name.push_str("\\x2e"),
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'.' => name.push(char::from(byte)),
+            other => name.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    if name.len() > NAME_BYTES_MAX {
+        // Too long for a file name: the digest keeps different devices apart.
+        name.truncate(NAME_BYTES_MAX - 64);
+        name.push_str(&hex::encode(openssl::sha::sha256(device.as_bytes())));
+    }
+    name
+}
+
+/// An exclusive lock; dropping it gives it back.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    fn acquire(path: PathBuf, what: String, wait: Duration) -> Result<Lock> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(LOCK_MODE)
+            .open(&path)
+            .at(&path)?;
+        let start = Instant::now();
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Lock { _file: lock }),
+                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => {
+                    if start.elapsed() >= wait {
+                        return Err(Error::Locked { what, path, waited_s: wait.as_secs() });
+                    }
+                    file = back;
+                    thread::sleep(LOCK_POLL.min(wait));
+                }
+                Err((_, errno)) => return Err(Error::io(path, errno.into())),
+            }
+        }
+    }
+}
+
+/// Replaces the content of `path` in one step that survives a power cut.
+pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let temp = path.with_extension(format!("tmp_{}", std::process::id()));
+    let result = write_synced(&temp, content, mode)
+        .and_then(|()| std::fs::rename(&temp, path))
+        .at(path)
+        .and_then(|()| sync_parent(path));
+    if result.is_err() {
+        let _ = std::fs::remove_file(&temp);
+    }
+    result
+}
+
+fn write_synced(temp: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(temp)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes names in the folder of `path` durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).at(folder)
+}
+
+/// Removes a file; false if there was none.
+pub(crate) fn remove_file_if_present(path: &Path) -> Result<bool> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_excludes_and_names_its_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let state =
+            StateDir::open(folder.path()).unwrap().with_lock_wait(Duration::from_millis(1));
+        let set = Uuid::new_v4();
+        let held = state.lock_media_set(&set).unwrap();
+        let error = state.lock_media_set(&set).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.to_string().contains(&set.to_string()), "{error}");
+        assert!(state.try_lock_media_set(&set).unwrap().is_none());
+        drop(held);
+        assert!(state.try_lock_media_set(&set).unwrap().is_some());
+    }
+
+    #[test]
+    fn lock_names_are_those_of_the_reference() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let _locks = (
+            state.lock_inventory().unwrap(),
+            state.lock_pool("a.b").unwrap(),
+            state.lock_pool("goldenpool").unwrap(),
+            state.lock_unassigned_pool().unwrap(),
+        );
+        for name in
+            [".inventory.lck", ".pool-a.lck", ".pool-goldenpool.lck", ".pool-__UNASSIGNED__.lck"]
+        {
+            assert!(folder.path().join(name).is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn device_names_are_escaped() {
+        assert_eq!(
+            escape_device("/dev/tape/by-id/scsi-12345-sg"),
+            "dev-tape-by\\x2did-scsi\\x2d12345\\x2dsg"
+        );
+        assert_eq!(escape_device("vtl:/srv/lib#drive0"), "vtl\\x3a-srv-lib\\x23drive0");
+        assert!(escape_device(&"x".repeat(5000)).len() <= 255);
+        assert_ne!(escape_device(&"x".repeat(5000)), escape_device(&"x".repeat(5001)));
+    }
+
+    #[test]
+    fn replacing_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inventory.json");
+        replace_file(&path, b"one", 0o640).unwrap();
+        replace_file(&path, b"two", 0o640).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(remove_file_if_present(&path).unwrap());
+        assert!(!remove_file_if_present(&path).unwrap());
+    }
+}
