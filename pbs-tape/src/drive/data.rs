@@ -1,0 +1,183 @@
+//! Blocks and filemarks.
+
+use scsi::command::{Cdb, block, timeout};
+use scsi::{Data, Reply, Sense, transport};
+
+use super::{Drive, Error, Result};
+
+/// What [`Drive::read_block`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// A block of this many bytes; the tape stands behind it.
+    Block(usize),
+    /// A filemark; the tape stands behind it.
+    Filemark,
+    /// The end of the recorded data; the tape did not move.
+    EndOfData,
+}
+
+/// A block is on its way to the tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "early warning means that the tape must be finished soon"]
+pub struct Written {
+    /// The end of the tape is near (LEOM, or the programmable early warning). This block is written;
+    /// what must still go onto this tape should go now.
+    pub early_warning: bool,
+}
+
+const READING: &str = "reading a block";
+const WRITING: &str = "writing a block";
+const MARKING: &str = "writing a filemark";
+
+impl Drive {
+    /// Sends a data command; CHECK CONDITION with sense is an answer, everything else but GOOD an
+    /// error.
+    fn transfer(
+        &mut self,
+        doing: &'static str,
+        cdb: &Cdb,
+        data: Data<'_>,
+        limit: std::time::Duration,
+    ) -> Result<(usize, Option<Sense>)> {
+        let reply = match self.transport.execute(cdb, data, limit) {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.fail(doing, error)),
+        };
+        match reply {
+            Reply { status: scsi::Status::Good, transferred, .. } => Ok((transferred, None)),
+            Reply { status: scsi::Status::CheckCondition, transferred, sense: Some(sense) } => {
+                if sense.is_cleaning_requested() {
+                    self.is_cleaning_requested = true;
+                }
+                Ok((transferred, Some(sense)))
+            }
+            other => match other.into_result(cdb) {
+                Ok(transferred) => Ok((transferred, None)),
+                Err(error) => Err(self.fail(doing, error)),
+            },
+        }
+    }
+
+    fn check(&mut self, doing: &'static str, cdb: &Cdb, sense: Sense) -> Error {
+        self.fail(doing, transport::Error::Check { opcode: cdb.opcode(), sense })
+    }
+
+    /// Reads the next block into `buffer`.
+    ///
+    /// A block longer than `buffer` is an error where the drive tells; drives that only tell what
+    /// fitted deliver its first part, so formats must carry their block length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Undecryptable`] leaves the tape before the block; after other errors the position is
+    /// unknown.
+    pub fn read_block(&mut self, buffer: &mut [u8]) -> Result<Read> {
+        self.require_position(READING)?;
+        let length = self.block_length(buffer.len(), block::TRANSFER_BYTES_MAX)?;
+        let cdb = block::read_cdb(length);
+        let requested = buffer.len();
+        let (transferred, sense) = self.transfer(READING, &cdb, Data::In(buffer), timeout::READ)?;
+        match sense {
+            None => Ok(Read::Block(transferred)),
+            Some(sense) if sense.is_filemark() => Ok(Read::Filemark),
+            Some(sense) if sense.is_end_of_data() => Ok(Read::EndOfData),
+            // Some devices report a short block although they were told not to.
+            Some(sense) if sense.is_incorrect_length() => match sense.information {
+                Some(excess) if excess < 0 => Err(Error::BlockTooLong {
+                    drive: self.name().to_string(),
+                    block_bytes: (requested as u64).saturating_add(excess.unsigned_abs()),
+                    limit_bytes: requested as u64,
+                }),
+                Some(missing) => {
+                    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+                    Ok(Read::Block(requested.saturating_sub(missing)))
+                }
+                None => Ok(Read::Block(transferred)),
+            },
+            Some(sense) if sense.is_success() || sense.is_early_warning() => {
+                Ok(Read::Block(transferred))
+            }
+            Some(sense) => Err(self.check(READING, &cdb, sense)),
+        }
+    }
+
+    /// Writes one block. It may still be in the drive's buffer when this returns; [`Drive::sync`]
+    /// makes sure.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VolumeOverflow`]: the block is not written, the tape stands behind the one before,
+    /// filemarks still fit. [`Error::PositionLost`] and [`Error::Deferred`]: everything since the last
+    /// sync must be taken as lost.
+    pub fn write_block(&mut self, data: &[u8]) -> Result<Written> {
+        self.require_position(WRITING)?;
+        let length = self.block_length(data.len(), self.block_bytes_max)?;
+        let cdb = block::write_cdb(length);
+        let (transferred, sense) = self.transfer(WRITING, &cdb, Data::Out(data), timeout::WRITE)?;
+        match sense {
+            // The residual of a refused command says nothing, that of an accepted one everything.
+            None if transferred == data.len() => Ok(Written { early_warning: false }),
+            None => Err(self.short_write(data.len(), transferred)),
+            Some(sense) if sense.is_early_warning() || sense.is_success() => {
+                match sense.information {
+                    Some(missing) if missing != 0 => {
+                        let missing = usize::try_from(missing.unsigned_abs()).unwrap_or(usize::MAX);
+                        Err(self.short_write(data.len(), data.len().saturating_sub(missing)))
+                    }
+                    _ => Ok(Written { early_warning: sense.is_early_warning() }),
+                }
+            }
+            Some(sense) => Err(self.check(WRITING, &cdb, sense)),
+        }
+    }
+
+    fn short_write(&mut self, block_bytes: usize, written_bytes: usize) -> Error {
+        self.trust = self.trust.after_failure();
+        Error::ShortWrite { drive: self.name().to_string(), block_bytes, written_bytes }
+    }
+
+    fn block_length(&self, length: usize, limit: u32) -> Result<u32> {
+        let error = |limit_bytes: u64| Error::BlockTooLong {
+            drive: self.name().to_string(),
+            block_bytes: length as u64,
+            limit_bytes,
+        };
+        match u32::try_from(length) {
+            // Length 0 moves nothing and looks like success: never what a caller means.
+            Ok(0) => Err(Error::Invalid {
+                drive: self.name().to_string(),
+                reason: "a block has at least one byte".to_string(),
+            }),
+            Ok(length) if length <= limit => Ok(length),
+            _ => Err(error(u64::from(limit))),
+        }
+    }
+
+    /// Writes `count` filemarks. Without `immediate` everything written before, and the marks, are on
+    /// the tape when this returns. Early warning is of no consequence here and not reported.
+    ///
+    /// `count` 0 writes nothing but still flushes.
+    pub fn write_filemarks(&mut self, count: u32, immediate: bool) -> Result<()> {
+        if count > 0 {
+            self.require_position(MARKING)?;
+        }
+        if count > block::TRANSFER_BYTES_MAX {
+            return Err(Error::Invalid {
+                drive: self.name().to_string(),
+                reason: format!("{count} filemarks at once are too many"),
+            });
+        }
+        let cdb = block::write_filemarks_cdb(count, immediate);
+        let (_, sense) = self.transfer(MARKING, &cdb, Data::None, timeout::WRITE_FILEMARKS)?;
+        match sense {
+            None => Ok(()),
+            Some(sense) if sense.is_early_warning() || sense.is_success() => Ok(()),
+            Some(sense) => Err(self.check(MARKING, &cdb, sense)),
+        }
+    }
+
+    /// Returns when everything written so far is on the tape.
+    pub fn sync(&mut self) -> Result<()> {
+        self.write_filemarks(0, false)
+    }
+}
