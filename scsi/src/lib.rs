@@ -3,20 +3,23 @@
 //! The crate knows no backup. It offers:
 //!
 //! * [`Transport`]: one logical unit that takes a command and answers it. Hardware behind `/dev/sg*`
-//!   (`sg`), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
+//!   ([`sg`]), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
 //!   implement it;
 //! * [`sense`]: what a device says when a command did not simply work;
 //! * [`command`]: typed commands and replies of SPC, SSC and SMC, so that no other crate builds or
 //!   picks apart SCSI bytes;
-//! * [`address`]: the one form in which a user names a device.
+//! * [`address`]: the one form in which a user names a device, and [`discover`], which finds those of
+//!   this machine.
 
 pub mod address;
 pub mod command;
+pub mod discover;
 pub mod sense;
+pub mod sg;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
 
-pub use address::Address;
+pub use address::{Address, AddressError, VtlUnit};
 pub use sense::{Sense, SenseKey};
 pub use transport::{Connect, Data, Error, Reply, Status, Transport};

@@ -44,6 +44,12 @@ pub struct Script {
     is_checked_on_drop: bool,
 }
 
+impl Default for Script {
+    fn default() -> Script {
+        Script::new()
+    }
+}
+
 impl Script {
     /// An empty script.
     pub fn new() -> Script {
