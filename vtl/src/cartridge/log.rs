@@ -1,0 +1,599 @@
+//! One partition of a cartridge: an append-only log of blocks and filemarks, cut when the tape is
+//! overwritten before its end.
+//!
+//! # Why recorded data is safe
+//!
+//! * Records are appended; nothing that is still part of the tape is ever written over. Overwriting
+//!   the tape at an object first lowers the checkpoint (durably) if it lies behind that object, then
+//!   cuts the file, then appends.
+//! * [`ObjectLog::flush`] is `fdatasync` of the log: when it returns, all objects before are on the
+//!   disk, and later records say so in their headers.
+//! * Opening starts from the checkpoint and follows the chain of record headers. Whatever a crash
+//!   left behind the last flush is accepted only as far as headers chain and every block's data
+//!   matches its checksum: a valid prefix of what was written. Objects that were flushed are never
+//!   dropped: a bad header among them is reported as damage of that object (see
+//!   [`super::recovery`]), and what lies behind stays readable.
+//! * Every read verifies the record's header and data before its bytes count as read.
+//! * After an I/O error while writing, the log is cut back to its last whole record. If even that
+//!   fails, the log refuses further writes until the cartridge is opened again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::uio::{preadv, pwritev};
+
+use super::index::{Checkpoint, Entry, FILES_MAX, Index};
+use super::record::{
+    RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header, stored_bytes,
+};
+use super::recovery;
+use crate::durable::{self, crc64};
+use crate::error::{Named, Result};
+
+/// Why an object could not be read or written.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The record is damaged: a medium error.
+    Damaged { object: u64, offset: u64, reason: &'static str },
+    /// The host's file system failed.
+    Host(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Host(error)
+    }
+}
+
+/// What lies at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Object {
+    /// A block of so many bytes.
+    Block(u32),
+    /// A filemark.
+    Filemark,
+}
+
+/// Filemarks written at once by one system call.
+const FILEMARKS_PER_WRITE: u32 = 4096;
+/// A flush writes a checkpoint when the log grew by this much since the last one, so that opening
+/// after a crash never has to follow more than about this many bytes of headers.
+const CHECKPOINT_EVERY_BYTES: u64 = 4 << 30;
+
+/// An open partition.
+#[derive(Debug)]
+pub(crate) struct ObjectLog {
+    pub(super) file: File,
+    pub(super) index: Index,
+    pub(super) id: u64,
+    pub(super) partition: u32,
+    /// Objects recorded: the end of data.
+    pub(super) objects: u64,
+    /// Filemarks recorded.
+    pub(super) files: u32,
+    /// Data bytes recorded.
+    pub(super) bytes: u64,
+    /// Offset behind the last record.
+    pub(super) end: u64,
+    /// Check of the last record.
+    pub(super) chain: u64,
+    pub(super) epoch: u32,
+    /// Objects known to be on the disk.
+    pub(super) durable: u64,
+    /// What the index file vouches for.
+    pub(super) checkpoint: Checkpoint,
+    /// There may be bytes behind `end`, left by a crash or a failed write.
+    pub(super) tail: bool,
+    /// A write failed and its remains could not be removed.
+    failed: bool,
+    /// Takes the part of a block that the caller's buffer is too small for.
+    overflow: Vec<u8>,
+}
+
+impl ObjectLog {
+    fn paths(folder: &Path, partition: u32) -> (std::path::PathBuf, std::path::PathBuf) {
+        (
+            folder.join(format!("partition{partition}.log")),
+            folder.join(format!("partition{partition}.index")),
+        )
+    }
+
+    /// Creates an empty partition in a cartridge's folder.
+    pub fn create(folder: &Path, partition: u32, id: u64) -> Result<()> {
+        let (log_path, index_path) = ObjectLog::paths(folder, partition);
+        let log = File::create_new(&log_path).named(&log_path)?;
+        log.write_all_at(&encode_log_header(id, partition), 0).named(&log_path)?;
+        log.sync_all().named(&log_path)?;
+        let index_file = File::create_new(&index_path).named(&index_path)?;
+        let index = Index::new(index_file, id);
+        index.reset(partition).named(&index_path)?;
+        index.set_checkpoint(&empty_checkpoint(id)).named(&index_path)?;
+        durable::sync_folder(&log_path)
+    }
+
+    /// Opens a partition and brings it to a valid state, see the module's header.
+    pub fn open(folder: &Path, partition: u32, id: u64) -> Result<ObjectLog> {
+        let (log_path, index_path) = ObjectLog::paths(folder, partition);
+        let file = OpenOptions::new().read(true).write(true).open(&log_path).named(&log_path)?;
+        let index_file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&index_path)
+            .named(&index_path)?;
+        let index = Index::new(index_file, id);
+        let found = if index.is_ours(partition) { index.checkpoint() } else { None };
+        let checkpoint = match found {
+            Some(checkpoint) => checkpoint,
+            None => {
+                index.reset(partition).named(&index_path)?;
+                empty_checkpoint(id)
+            }
+        };
+        // A hint only; some file systems do not take it.
+        let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+        let mut log = ObjectLog {
+            file,
+            index,
+            id,
+            partition,
+            objects: checkpoint.objects,
+            files: checkpoint.files,
+            bytes: checkpoint.bytes,
+            end: checkpoint.end,
+            chain: checkpoint.chain,
+            epoch: checkpoint.epoch,
+            durable: checkpoint.objects,
+            checkpoint,
+            tail: false,
+            failed: false,
+            overflow: Vec::new(),
+        };
+        recovery::roll_forward(&mut log).named(&log_path)?;
+        Ok(log)
+    }
+
+    /// Data bytes as of the last checkpoint, without opening the log.
+    pub fn checkpointed_bytes(folder: &Path, partition: u32, id: u64) -> Option<u64> {
+        let (_, index_path) = ObjectLog::paths(folder, partition);
+        let index = Index::new(File::open(index_path).ok()?, id);
+        if index.is_ours(partition) { Some(index.checkpoint()?.bytes) } else { None }
+    }
+
+    /// Objects recorded; also the object number of the end of data.
+    pub fn objects(&self) -> u64 {
+        self.objects
+    }
+
+    /// Filemarks recorded.
+    pub fn files(&self) -> u32 {
+        self.files
+    }
+
+    /// Data bytes recorded.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// True if the header of the log is whole.
+    pub fn header_is_whole(&self) -> bool {
+        let mut bytes = [0; SLOT];
+        self.file.read_exact_at(&mut bytes, 0).is_ok()
+            && is_log_header(&bytes, self.id, self.partition)
+    }
+
+    /// The index entry of a recorded object. A damaged index is rebuilt from the log.
+    pub(super) fn entry(&mut self, object: u64) -> std::result::Result<Entry, Fault> {
+        debug_assert!(object < self.objects);
+        if let Some(entry) = self.index.get(object) {
+            return Ok(entry);
+        }
+        recovery::rebuild_index(self)?;
+        self.index.get(object).ok_or_else(|| Fault::Host(io::Error::other("index cannot be read")))
+    }
+
+    /// Filemarks before a position (up to and including the end of data).
+    pub fn file_at(&mut self, position: u64) -> std::result::Result<u32, Fault> {
+        if position >= self.objects { Ok(self.files) } else { Ok(self.entry(position)?.file) }
+    }
+
+    /// What the object at a position is, from the index alone.
+    pub fn kind(&mut self, object: u64) -> std::result::Result<Object, Fault> {
+        let entry = self.entry(object)?;
+        Ok(if entry.is_filemark() { Object::Filemark } else { Object::Block(entry.length) })
+    }
+
+    /// The first position with at least `files` filemarks before it; `None` behind the last.
+    pub fn position_of_file(&mut self, files: u32) -> std::result::Result<Option<u64>, Fault> {
+        if files > self.files {
+            return Ok(None);
+        }
+        // Filemark counts never fall along the tape, so halving finds the place.
+        let (mut low, mut high) = (0, self.objects);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.file_at(middle)? < files {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Some(low))
+    }
+
+    /// The number of the first filemark at or behind a position.
+    pub fn next_filemark(&mut self, position: u64) -> std::result::Result<Option<u64>, Fault> {
+        let files = self.file_at(position)?;
+        Ok(self.position_of_file(files + 1)?.and_then(|behind| behind.checked_sub(1)))
+    }
+
+    /// The number of the last filemark before a position.
+    pub fn previous_filemark(&mut self, position: u64) -> std::result::Result<Option<u64>, Fault> {
+        match self.file_at(position)? {
+            0 => Ok(None),
+            files => Ok(self.position_of_file(files)?.and_then(|behind| behind.checked_sub(1))),
+        }
+    }
+
+    /// Data bytes before a position.
+    pub fn bytes_before(&mut self, position: u64) -> std::result::Result<u64, Fault> {
+        if position >= self.objects {
+            return Ok(self.bytes);
+        }
+        let entry = self.entry(position)?;
+        match self.header(position, &entry) {
+            Ok((record, _)) => Ok(record.bytes_before),
+            // The header is gone: add up what the index knows since the last good one.
+            Err(Fault::Damaged { .. }) => {
+                let mut bytes = 0;
+                for object in (0..position).rev() {
+                    let entry = self.entry(object)?;
+                    bytes += u64::from(entry.length);
+                    if let Ok((record, _)) = self.header(object, &entry) {
+                        return Ok(record.bytes_before + bytes);
+                    }
+                }
+                Ok(bytes)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn header(&self, object: u64, entry: &Entry) -> std::result::Result<(Record, u64), Fault> {
+        let mut bytes = [0; SLOT];
+        match self.file.read_exact_at(&mut bytes, entry.offset) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(damaged(object, entry, "the log ends before it"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Record::decode(&bytes, self.id, entry.offset)
+            .filter(|(record, _)| record.object == object && record.length == entry.length)
+            .ok_or_else(|| damaged(object, entry, "its header does not match its check"))
+    }
+
+    /// Reads and verifies one object. Of a block, as much as fits goes to `buffer`; the reply tells
+    /// its whole length. A damaged block leaves zeros where it had been copied to.
+    pub fn read(&mut self, object: u64, buffer: &mut [u8]) -> std::result::Result<Object, Fault> {
+        let entry = self.entry(object)?;
+        if entry.damaged {
+            return Err(damaged(object, &entry, "its header was lost"));
+        }
+        if entry.is_filemark() {
+            let (record, _) = self.header(object, &entry)?;
+            debug_assert!(record.filemark);
+            return Ok(Object::Filemark);
+        }
+        let length = entry.length as usize;
+        let direct = length.min(buffer.len());
+        let (direct_buffer, _) = buffer.split_at_mut(direct);
+        if self.overflow.len() < length - direct {
+            self.overflow.resize(length - direct, 0);
+        }
+        let overflow = self.overflow.get_mut(..length - direct).unwrap_or_default();
+        let result = read_block(&self.file, self.id, object, &entry, direct_buffer, overflow);
+        if result.is_err() {
+            direct_buffer.fill(0);
+        }
+        result.map(|()| Object::Block(entry.length))
+    }
+
+    /// Makes everything behind `position` go away, as a write there does on a tape.
+    pub fn truncate(&mut self, position: u64) -> std::result::Result<(), Fault> {
+        if position >= self.objects {
+            return Ok(());
+        }
+        self.refuse_if_failed()?;
+        let entry = self.entry(position)?;
+        let (bytes, chain) = self.end_state_at(position)?;
+        let epoch = self.epoch.checked_add(1).ok_or_else(|| {
+            Fault::Host(io::Error::other("the cartridge was overwritten too often"))
+        })?;
+        if position < self.checkpoint.objects {
+            let lowered = Checkpoint {
+                objects: position,
+                end: entry.offset,
+                bytes,
+                chain,
+                epoch,
+                files: entry.file,
+            };
+            self.index.set_checkpoint(&lowered)?;
+            self.checkpoint = lowered;
+        }
+        self.epoch = epoch;
+        self.objects = position;
+        self.files = entry.file;
+        self.bytes = bytes;
+        self.end = entry.offset;
+        self.chain = chain;
+        self.durable = self.durable.min(position);
+        self.tail = true;
+        self.cut_tail()
+    }
+
+    /// Data bytes before a position and the check to chain to there.
+    pub(super) fn end_state_at(&mut self, position: u64) -> std::result::Result<(u64, u64), Fault> {
+        let bytes = self.bytes_before(position)?;
+        let chain = match position.checked_sub(1) {
+            None => self.id,
+            Some(previous) => {
+                let entry = self.entry(previous)?;
+                // A damaged predecessor has no check to chain to; a walk does not compare chains
+                // behind damage.
+                self.header(previous, &entry).map_or(0, |(_, check)| check)
+            }
+        };
+        Ok((bytes, chain))
+    }
+
+    fn refuse_if_failed(&self) -> std::result::Result<(), Fault> {
+        if self.failed {
+            return Err(Fault::Host(io::Error::other(
+                "an earlier write failed; unload the cartridge and load it again",
+            )));
+        }
+        Ok(())
+    }
+
+    /// Removes bytes behind the end before anything is appended.
+    fn cut_tail(&mut self) -> std::result::Result<(), Fault> {
+        self.refuse_if_failed()?;
+        if self.tail {
+            self.file.set_len(self.end)?;
+            self.index.truncate(self.objects)?;
+            self.tail = false;
+        }
+        Ok(())
+    }
+
+    fn next_record(&self, filemark: bool, length: u32, data_crc: u64) -> Record {
+        Record {
+            filemark,
+            length,
+            epoch: self.epoch,
+            object: self.objects,
+            file: self.files,
+            durable: self.durable,
+            bytes_before: self.bytes,
+            chain: self.chain,
+            data_crc,
+        }
+    }
+
+    /// Appends a block of 1 to 16 MiB − 1 bytes at the end of data.
+    pub fn append_block(&mut self, data: &[u8]) -> std::result::Result<(), Fault> {
+        let length = u32::try_from(data.len())
+            .ok()
+            .filter(|length| (1..=RECORD_BYTES_MAX).contains(length))
+            .ok_or_else(|| Fault::Host(io::ErrorKind::InvalidInput.into()))?;
+        self.cut_tail()?;
+        let record = self.next_record(false, length, crc64(&[data]));
+        let (header, check) = record.encode(self.id, self.end);
+        let padding = [0u8; SLOT];
+        let padding_length = record.stored_bytes() as usize - SLOT - data.len();
+        let padding = padding.get(..padding_length).unwrap_or_default();
+        let written = write_all(&self.file, self.end, &header, data, padding);
+        let entry = Entry { offset: self.end, length, file: self.files, damaged: false };
+        let written = written.and_then(|()| self.index.put(self.objects, &entry));
+        self.cut_back_after(written)?;
+        self.objects += 1;
+        self.bytes += u64::from(length);
+        self.end += record.stored_bytes();
+        self.chain = check;
+        Ok(())
+    }
+
+    /// Appends filemarks at the end of data.
+    pub fn append_filemarks(&mut self, count: u32) -> std::result::Result<(), Fault> {
+        self.cut_tail()?;
+        if count > FILES_MAX - self.files {
+            return Err(Fault::Host(io::Error::other("the cartridge holds too many filemarks")));
+        }
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(FILEMARKS_PER_WRITE);
+            let mut record = self.next_record(true, 0, 0);
+            let mut offset = self.end;
+            let mut bytes = Vec::with_capacity(now as usize * SLOT);
+            let mut entries = Vec::with_capacity(now as usize);
+            for _ in 0..now {
+                let (header, check) = record.encode(self.id, offset);
+                bytes.extend_from_slice(&header);
+                entries.push(Entry { offset, length: 0, file: record.file, damaged: false });
+                record.chain = check;
+                record.object += 1;
+                record.file += 1;
+                offset += SLOT_BYTES;
+            }
+            let written = write_all(&self.file, self.end, &bytes, &[], &[])
+                .and_then(|()| self.index.put_run(self.objects, &entries));
+            self.cut_back_after(written)?;
+            self.objects = record.object;
+            self.files = record.file;
+            self.end = offset;
+            self.chain = record.chain;
+            left -= now;
+        }
+        Ok(())
+    }
+
+    /// After a failed append: removes what it left, or refuses everything from here on.
+    fn cut_back_after(&mut self, written: io::Result<()>) -> std::result::Result<(), Fault> {
+        let Err(error) = written else { return Ok(()) };
+        self.tail = true;
+        if self.cut_tail().is_err() {
+            self.failed = true;
+        }
+        Err(Fault::Host(error))
+    }
+
+    /// Makes everything recorded durable.
+    pub fn flush(&mut self) -> std::result::Result<(), Fault> {
+        if self.durable == self.objects && !self.tail {
+            return Ok(());
+        }
+        self.cut_tail()?;
+        if let Err(error) = self.file.sync_data() {
+            // The kernel reports a lost page once and then forgets it, so a later success would
+            // prove nothing.
+            self.failed = true;
+            return Err(error.into());
+        }
+        self.durable = self.objects;
+        if self.end.saturating_sub(self.checkpoint.end) >= CHECKPOINT_EVERY_BYTES {
+            self.write_checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Flushes and makes the index vouch for all of it, so that the next opening is instant.
+    pub fn checkpoint(&mut self) -> std::result::Result<(), Fault> {
+        if self.failed {
+            return Ok(());
+        }
+        self.flush()?;
+        if self.checkpoint != self.state() {
+            self.write_checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn write_checkpoint(&mut self) -> std::result::Result<(), Fault> {
+        let checkpoint = self.state();
+        self.index.set_checkpoint(&checkpoint)?;
+        self.checkpoint = checkpoint;
+        Ok(())
+    }
+
+    fn state(&self) -> Checkpoint {
+        Checkpoint {
+            objects: self.objects,
+            end: self.end,
+            bytes: self.bytes,
+            chain: self.chain,
+            epoch: self.epoch,
+            files: self.files,
+        }
+    }
+}
+
+fn empty_checkpoint(id: u64) -> Checkpoint {
+    Checkpoint { objects: 0, end: SLOT_BYTES, bytes: 0, chain: id, epoch: 0, files: 0 }
+}
+
+fn damaged(object: u64, entry: &Entry, reason: &'static str) -> Fault {
+    Fault::Damaged { object, offset: entry.offset, reason }
+}
+
+/// Header, data and padding in one system call, normally.
+fn write_all(
+    file: &File,
+    offset: u64,
+    header: &[u8],
+    data: &[u8],
+    padding: &[u8],
+) -> io::Result<()> {
+    let total = header.len() + data.len() + padding.len();
+    let position = i64::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let parts = [IoSlice::new(header), IoSlice::new(data), IoSlice::new(padding)];
+    let mut done = loop {
+        match pwritev(file, &parts, position) {
+            Ok(done) => break done,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    // A full disk or a signal may have cut it; the rest goes piece by piece.
+    if done < total {
+        let mut place = offset;
+        for part in [header, data, padding] {
+            let skip = done.min(part.len());
+            done -= skip;
+            file.write_all_at(part.get(skip..).unwrap_or_default(), place + skip as u64)?;
+            place += part.len() as u64;
+        }
+    }
+    Ok(())
+}
+
+fn read_block(
+    file: &File,
+    id: u64,
+    object: u64,
+    entry: &Entry,
+    direct: &mut [u8],
+    overflow: &mut [u8],
+) -> std::result::Result<(), Fault> {
+    debug_assert!(stored_bytes(entry.length) >= SLOT_BYTES + direct.len() as u64);
+    let mut header = [0u8; SLOT];
+    let total = SLOT + direct.len() + overflow.len();
+    let position =
+        i64::try_from(entry.offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let done = loop {
+        let mut parts = [
+            IoSliceMut::new(&mut header),
+            IoSliceMut::new(&mut *direct),
+            IoSliceMut::new(&mut *overflow),
+        ];
+        match preadv(file, &mut parts, position) {
+            Ok(done) => break done,
+            Err(nix::errno::Errno::EINTR) => {}
+            // The disk under the library cannot read this place: damage of this record.
+            Err(nix::errno::Errno::EIO) => {
+                return Err(damaged(object, entry, "the disk cannot read it"));
+            }
+            Err(errno) => return Err(Fault::Host(errno.into())),
+        }
+    };
+    if done < total {
+        // Cut by a signal, or the file ends: reading piece by piece tells which.
+        let mut place = entry.offset;
+        for piece in [&mut header[..], &mut *direct, &mut *overflow] {
+            let read = file.read_exact_at(piece, place);
+            place += piece.len() as u64;
+            match read {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(damaged(object, entry, "the log ends within it"));
+                }
+                Err(error) => return Err(Fault::Host(error)),
+            }
+        }
+    }
+    let Some((record, _)) = Record::decode(&header, id, entry.offset) else {
+        return Err(damaged(object, entry, "its header does not match its check"));
+    };
+    if record.object != object || record.length != entry.length {
+        return Err(damaged(object, entry, "its header is of another object"));
+    }
+    if record.data_crc != crc64(&[direct, overflow]) {
+        return Err(damaged(object, entry, "its data does not match its checksum"));
+    }
+    Ok(())
+}

@@ -1,0 +1,257 @@
+//! The bytes of a cartridge's log: its file header and the header of each record.
+//!
+//! `docs/formats/vtl-cartridge.md` is the format's page. All numbers are little-endian.
+//!
+//! Log header, 64 bytes at offset 0:
+//!
+//! | offset | size | content |
+//! |--:|--:|---|
+//! | 0 | 8 | `CAPVTLOG` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | partition number |
+//! | 16 | 8 | cartridge id, random |
+//! | 24 | 32 | zero |
+//! | 56 | 8 | CRC-64 of bytes 0 to 55 |
+//!
+//! Record header, 64 bytes at a multiple of 64, then the data, zero-padded to a multiple of 64:
+//!
+//! | offset | size | content |
+//! |--:|--:|---|
+//! | 0 | 4 | `VREC` |
+//! | 4 | 1 | kind: 1 block, 2 filemark |
+//! | 5 | 1 | flags, zero (bit 0 is kept for encrypted blocks) |
+//! | 6 | 2 | zero |
+//! | 8 | 4 | data bytes; 0 for a filemark |
+//! | 12 | 4 | epoch: how often the tape was overwritten before its end |
+//! | 16 | 8 | object number in the partition |
+//! | 24 | 4 | filemarks before this object |
+//! | 28 | 4 | how many objects before this one were not yet known to be durable |
+//! | 32 | 8 | data bytes before this object |
+//! | 40 | 8 | chain: the check of the record before; for object 0 the cartridge id |
+//! | 48 | 8 | CRC-64 of the data, 0 for a filemark |
+//! | 56 | 8 | check: CRC-64 of bytes 0 to 55, the cartridge id and the record's offset |
+//!
+//! Each field that is not plainly needed defends against something:
+//!
+//! * *check* covers id and offset, so a log stored inside a log (a backup of a library), a stale
+//!   block that the disk returns, or a record copied elsewhere is never taken for a record here;
+//! * *chain* and *epoch* make a record useless behind any other predecessor, so after a power cut
+//!   that kept some of the unsynchronised writes and lost others, no mixture of two histories is
+//!   read as one;
+//! * *not yet durable* tells a reader that meets a bad header whether the tape had ended there
+//!   (nothing behind was ever synchronised) or whether recorded data is damaged.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::durable::crc64;
+
+/// Size of the log header, of a record header, and the unit of alignment.
+pub(super) const SLOT_BYTES: u64 = 64;
+/// The same for slices.
+pub(super) const SLOT: usize = 64;
+/// Largest block that the format can hold.
+pub const RECORD_BYTES_MAX: u32 = 0xff_ffff;
+
+const LOG_MAGIC: [u8; 8] = *b"CAPVTLOG";
+const LOG_VERSION: u32 = 1;
+const RECORD_MAGIC: [u8; 4] = *b"VREC";
+const KIND_BLOCK: u8 = 1;
+const KIND_FILEMARK: u8 = 2;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct LogHeaderBytes {
+    magic: [u8; 8],
+    version: U32,
+    partition: U32,
+    id: U64,
+    reserved: [u8; 32],
+    check: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct RecordHeaderBytes {
+    magic: [u8; 4],
+    kind: u8,
+    flags: u8,
+    reserved: [u8; 2],
+    length: U32,
+    epoch: U32,
+    object: U64,
+    file: U32,
+    not_durable: U32,
+    bytes_before: U64,
+    chain: U64,
+    data_crc: U64,
+    check: U64,
+}
+
+const CHECKED: usize = 56;
+const _: () = assert!(size_of::<LogHeaderBytes>() == SLOT);
+const _: () = assert!(size_of::<RecordHeaderBytes>() == SLOT);
+
+/// The header at the start of a log.
+pub(super) fn encode_log_header(id: u64, partition: u32) -> [u8; SLOT] {
+    let mut header = LogHeaderBytes {
+        magic: LOG_MAGIC,
+        version: LOG_VERSION.into(),
+        partition: partition.into(),
+        id: id.into(),
+        reserved: [0; 32],
+        check: 0.into(),
+    };
+    let check = header.as_bytes().get(..CHECKED).map_or(0, |bytes| crc64(&[bytes]));
+    header.check = check.into();
+    let mut bytes = [0; SLOT];
+    bytes.copy_from_slice(header.as_bytes());
+    bytes
+}
+
+/// True if `bytes` is the log header of partition `partition` of cartridge `id`.
+pub(super) fn is_log_header(bytes: &[u8; SLOT], id: u64, partition: u32) -> bool {
+    *bytes == encode_log_header(id, partition)
+}
+
+/// A record header without its check, which follows from where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    pub filemark: bool,
+    /// Data bytes, 0 for a filemark.
+    pub length: u32,
+    pub epoch: u32,
+    pub object: u64,
+    /// Filemarks before this object.
+    pub file: u32,
+    /// Objects that were known durable when this was written.
+    pub durable: u64,
+    /// Data bytes before this object.
+    pub bytes_before: u64,
+    pub chain: u64,
+    pub data_crc: u64,
+}
+
+impl Record {
+    /// The header's bytes for a place in a log, and its check.
+    pub fn encode(&self, id: u64, offset: u64) -> ([u8; SLOT], u64) {
+        let not_durable = self.object.saturating_sub(self.durable);
+        let mut header = RecordHeaderBytes {
+            magic: RECORD_MAGIC,
+            kind: if self.filemark { KIND_FILEMARK } else { KIND_BLOCK },
+            flags: 0,
+            reserved: [0; 2],
+            length: self.length.into(),
+            epoch: self.epoch.into(),
+            object: self.object.into(),
+            file: self.file.into(),
+            // Saturating only makes fewer objects look durable, which is the safe side.
+            not_durable: u32::try_from(not_durable).unwrap_or(u32::MAX).into(),
+            bytes_before: self.bytes_before.into(),
+            chain: self.chain.into(),
+            data_crc: self.data_crc.into(),
+            check: 0.into(),
+        };
+        let check = check_of(header.as_bytes(), id, offset);
+        header.check = check.into();
+        let mut bytes = [0; SLOT];
+        bytes.copy_from_slice(header.as_bytes());
+        (bytes, check)
+    }
+
+    /// The header at `offset` of the log of cartridge `id`, with its check; `None` if these bytes
+    /// were not written as a record header to this place.
+    pub fn decode(bytes: &[u8; SLOT], id: u64, offset: u64) -> Option<(Record, u64)> {
+        let header = RecordHeaderBytes::ref_from_bytes(bytes).ok()?;
+        if header.magic != RECORD_MAGIC
+            || header.check.get() != check_of(bytes, id, offset)
+            || header.flags != 0
+            || header.reserved != [0; 2]
+        {
+            return None;
+        }
+        let length = header.length.get();
+        let filemark = match header.kind {
+            KIND_BLOCK if (1..=RECORD_BYTES_MAX).contains(&length) => false,
+            KIND_FILEMARK if length == 0 => true,
+            _ => return None,
+        };
+        let object = header.object.get();
+        let record = Record {
+            filemark,
+            length,
+            epoch: header.epoch.get(),
+            object,
+            file: header.file.get(),
+            durable: object.saturating_sub(header.not_durable.get().into()),
+            bytes_before: header.bytes_before.get(),
+            chain: header.chain.get(),
+            data_crc: header.data_crc.get(),
+        };
+        Some((record, header.check.get()))
+    }
+
+    /// Bytes this record takes in the log.
+    pub fn stored_bytes(&self) -> u64 {
+        stored_bytes(self.length)
+    }
+}
+
+/// Bytes that a record of `length` data bytes takes in a log, header and padding included.
+pub(super) fn stored_bytes(length: u32) -> u64 {
+    SLOT_BYTES + u64::from(length).next_multiple_of(SLOT_BYTES)
+}
+
+fn check_of(header: &[u8], id: u64, offset: u64) -> u64 {
+    let checked = header.get(..CHECKED).unwrap_or_default();
+    crc64(&[checked, &id.to_le_bytes(), &offset.to_le_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record {
+        Record {
+            filemark: false,
+            length: 1000,
+            epoch: 3,
+            object: 7,
+            file: 2,
+            durable: 5,
+            bytes_before: 123_456,
+            chain: 0x1122_3344_5566_7788,
+            data_crc: 0xaabb_ccdd,
+        }
+    }
+
+    #[test]
+    fn layout_is_frozen() {
+        let (bytes, _) = sample().encode(0xfeed, 640);
+        assert_eq!(&bytes[..4], b"VREC");
+        assert_eq!(bytes[4..8], [1, 0, 0, 0]);
+        assert_eq!(bytes[8..12], 1000u32.to_le_bytes());
+        assert_eq!(bytes[12..16], 3u32.to_le_bytes());
+        assert_eq!(bytes[16..24], 7u64.to_le_bytes());
+        assert_eq!(bytes[24..28], 2u32.to_le_bytes());
+        assert_eq!(bytes[28..32], 2u32.to_le_bytes());
+        assert_eq!(bytes[32..40], 123_456u64.to_le_bytes());
+        assert_eq!(bytes[40..48], 0x1122_3344_5566_7788u64.to_le_bytes());
+        assert_eq!(bytes[48..56], 0xaabb_ccddu64.to_le_bytes());
+        // CRC-64/XZ of "123456789", so that the polynomial is pinned too.
+        assert_eq!(crc64(&[b"123456789"]), 0x995d_c9bb_df19_39fa);
+    }
+
+    #[test]
+    fn only_the_written_place_and_cartridge_decode() {
+        let (bytes, check) = sample().encode(0xfeed, 640);
+        assert_eq!(Record::decode(&bytes, 0xfeed, 640), Some((sample(), check)));
+        assert_eq!(Record::decode(&bytes, 0xfeed, 704), None);
+        assert_eq!(Record::decode(&bytes, 0xfeee, 640), None);
+        for index in 0..SLOT {
+            let mut bad = bytes;
+            bad[index] ^= 0x10;
+            assert_eq!(Record::decode(&bad, 0xfeed, 640), None, "byte {index}");
+        }
+    }
+}

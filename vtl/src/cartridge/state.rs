@@ -1,0 +1,260 @@
+//! `cartridge.json`: everything about a cartridge that is not recorded data.
+//!
+//! The file is replaced atomically. It is written when a cartridge is loaded or unloaded and when a
+//! host changes its memory; what a drive counts in between is lost by a crash, as the memory chip of
+//! a real cartridge loses what was not written to it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::barcode;
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::generation::Generation;
+
+/// Version of the cartridge folder that this code reads and writes.
+const VERSION: u32 = 1;
+/// How many uses a cleaning cartridge has.
+const CLEANINGS: u16 = 50;
+
+/// What a cartridge is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Records data, may be overwritten.
+    Data,
+    /// Records data once.
+    Worm,
+    /// Cleans drives.
+    Cleaning,
+}
+
+/// A host's attribute in the cartridge memory (SPC-4 §7.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostAttribute {
+    /// 0 binary, 1 ASCII, 2 text.
+    pub format: u8,
+    /// The value as given, padded to its fixed length; hexadecimal in the file.
+    #[serde(with = "hexadecimal")]
+    pub value: Vec<u8>,
+}
+
+/// The content of `cartridge.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CartridgeState {
+    pub version: u32,
+    pub barcode: String,
+    /// Random; ties log and index to this cartridge.
+    #[serde(with = "hexadecimal_id")]
+    pub id: u64,
+    pub purpose: Purpose,
+    pub generation: Generation,
+    /// Data bytes until the hard end.
+    pub capacity_bytes: u64,
+    /// Data bytes between early warning and the hard end.
+    pub early_warning_bytes: u64,
+    pub write_protected: bool,
+    /// Seconds since 1970.
+    pub created: u64,
+    #[serde(default)]
+    pub load_count: u64,
+    /// Vendor (8) and serial number (32) of the drives of the last loads, the latest first.
+    #[serde(default)]
+    pub last_drives: Vec<String>,
+    #[serde(default)]
+    pub lifetime_written_bytes: u64,
+    #[serde(default)]
+    pub lifetime_read_bytes: u64,
+    #[serde(default)]
+    pub last_load_written_bytes: u64,
+    #[serde(default)]
+    pub last_load_read_bytes: u64,
+    /// How often the tape was formatted.
+    #[serde(default)]
+    pub initialization_count: u16,
+    /// Changes whenever recorded data may have changed.
+    #[serde(default)]
+    pub change_reference: u32,
+    /// Uses left of a cleaning cartridge.
+    #[serde(default)]
+    pub cleanings_left: u16,
+    /// Attributes that hosts wrote, by identifier.
+    #[serde(default)]
+    pub attributes: BTreeMap<u16, HostAttribute>,
+}
+
+impl CartridgeState {
+    /// A new cartridge. `capacity_bytes` `None` takes the generation's native capacity.
+    pub fn new(
+        barcode: &str,
+        library: Generation,
+        capacity_bytes: Option<u64>,
+    ) -> Result<CartridgeState> {
+        let (purpose, generation) = match barcode::classify(barcode)? {
+            barcode::Kind::Data(generation) => (Purpose::Data, generation),
+            barcode::Kind::Worm(generation) => (Purpose::Worm, generation),
+            barcode::Kind::Cleaning => (Purpose::Cleaning, library),
+        };
+        let capacity_bytes = capacity_bytes.unwrap_or(generation.facts().capacity_bytes);
+        if capacity_bytes < CAPACITY_BYTES_MIN || capacity_bytes > CAPACITY_BYTES_MAX {
+            return Err(Error::Options {
+                reason: format!(
+                    "a cartridge's capacity must lie between {CAPACITY_BYTES_MIN} and \
+                     {CAPACITY_BYTES_MAX} bytes; {capacity_bytes} was asked for"
+                ),
+            });
+        }
+        Ok(CartridgeState {
+            version: VERSION,
+            barcode: barcode.into(),
+            id: durable::random_u64()?,
+            purpose,
+            generation,
+            capacity_bytes,
+            early_warning_bytes: early_warning_bytes(capacity_bytes),
+            write_protected: false,
+            created: crate::date::now_epoch(),
+            load_count: 0,
+            last_drives: Vec::new(),
+            lifetime_written_bytes: 0,
+            lifetime_read_bytes: 0,
+            last_load_written_bytes: 0,
+            last_load_read_bytes: 0,
+            initialization_count: 0,
+            change_reference: 0,
+            cleanings_left: if purpose == Purpose::Cleaning { CLEANINGS } else { 0 },
+            attributes: BTreeMap::new(),
+        })
+    }
+
+    fn path(folder: &Path) -> PathBuf {
+        folder.join("cartridge.json")
+    }
+
+    /// Reads the state of the cartridge in `folder`.
+    pub fn read(folder: &Path) -> Result<CartridgeState> {
+        let path = CartridgeState::path(folder);
+        let state: CartridgeState = durable::read_json(&path)?;
+        let refuse = |reason: String| Err(Error::Malformed { path: path.clone(), reason });
+        if state.version != VERSION {
+            return refuse(format!("version {} is not known", state.version));
+        }
+        barcode::classify(&state.barcode)?;
+        if state.early_warning_bytes > state.capacity_bytes {
+            return refuse("early warning lies before the beginning".into());
+        }
+        Ok(state)
+    }
+
+    /// Replaces the state of the cartridge in `folder`.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        durable::replace_json(&CartridgeState::path(folder), self)
+    }
+
+    /// Serial number of the medium, 16 characters.
+    pub fn serial(&self) -> String {
+        format!("{:016X}", self.id)
+    }
+
+    /// Data bytes before early warning.
+    pub fn early_warning_at(&self) -> u64 {
+        self.capacity_bytes - self.early_warning_bytes
+    }
+
+    /// Notes that a drive threads the cartridge.
+    pub fn note_load(&mut self, drive: &str) {
+        self.load_count += 1;
+        self.last_drives.insert(0, drive.to_owned());
+        self.last_drives.truncate(4);
+        self.last_load_read_bytes = 0;
+        self.last_load_written_bytes = 0;
+    }
+}
+
+/// Smallest capacity that leaves room before and behind early warning.
+pub(crate) const CAPACITY_BYTES_MIN: u64 = 1 << 20;
+/// Largest capacity that the index format can address, with room for headers.
+pub(crate) const CAPACITY_BYTES_MAX: u64 = 1 << 45;
+
+/// Size of the zone between early warning and the hard end.
+///
+/// 64 MiB from a capacity of 1 GiB on: room for several of the largest blocks and a writer's
+/// trailer. Below, 16 MiB, but at most 5/16 of the tape, so that a cartridge of 8 MiB, as tests use,
+/// still takes nine blocks of 256 KiB behind the one that met early warning.
+pub(crate) fn early_warning_bytes(capacity_bytes: u64) -> u64 {
+    if capacity_bytes >= 1 << 30 { 64 << 20 } else { (capacity_bytes / 16 * 5).min(16 << 20) }
+}
+
+mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        serializer.serialize_str(&text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits: Option<Vec<u8>> =
+            text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+        match digits {
+            Some(digits) if digits.len() % 2 == 0 => Ok(digits
+                .chunks_exact(2)
+                .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+                .collect()),
+            _ => Err(serde::de::Error::custom("not hexadecimal")),
+        }
+    }
+}
+
+mod hexadecimal_id {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{id:016x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiny_cartridges_keep_room_behind_early_warning() {
+        let block = 256 * 1024;
+        for capacity in [8u64 << 20, 16 << 20, 100 << 20, 1 << 30, 12_000_000_000_000] {
+            let zone = early_warning_bytes(capacity);
+            // The block that meets early warning may reach into the zone by almost its length.
+            assert!(zone >= 9 * block, "{capacity}");
+            assert!(zone * 3 <= capacity, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = CartridgeState::new("CAP001L8", Generation::Lto8, Some(8 << 20)).unwrap();
+        state.note_load("CAPSTAN 1234");
+        state.attributes.insert(0x803, HostAttribute { format: 2, value: vec![0, 255, 65] });
+        state.write(folder.path()).unwrap();
+        assert_eq!(CartridgeState::read(folder.path()).unwrap(), state);
+    }
+
+    #[test]
+    fn damaged_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cartridge.json");
+        for content in ["", "{}", "{\"version\":1", "[]"] {
+            std::fs::write(&path, content).unwrap();
+            let error = CartridgeState::read(folder.path()).unwrap_err();
+            assert!(error.is_damaged() && error.to_string().contains("cartridge.json"), "{error}");
+        }
+    }
+}

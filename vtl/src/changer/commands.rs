@@ -1,0 +1,247 @@
+//! The changer's command table, and the commands too small for a file of their own.
+
+use scsi::Sense;
+use scsi::command::opcode::*;
+
+use super::{Changer, element_status, moves};
+use crate::library::ElementKind;
+use crate::robot::{address_of, count_of, element_at};
+use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
+use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Stop, log_pages, opcodes};
+
+macro_rules! command {
+    ($code:expr, [$($usage:expr),*], $run:expr) => {
+        Entry { opcode: $code, service_action: None, usage: &[$code, $($usage),*], run: $run }
+    };
+    ($code:expr, action $action:expr, [$($usage:expr),*], $run:expr) => {
+        Entry { opcode: $code, service_action: Some($action), usage: &[$code, $($usage),*], run: $run }
+    };
+}
+
+// Left for later: EXCHANGE MEDIUM, reservations. Until then 5/20/00.
+const COMMANDS: &[Entry<Changer>] = &[
+    command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
+    command!(REQUEST_SENSE, [0x01, 0, 0, 0xff, 0], request_sense),
+    command!(INITIALIZE_ELEMENT_STATUS, [0, 0, 0, 0, 0], initialize),
+    command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
+    command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_select),
+    command!(MODE_SENSE_6, [0x08, 0xff, 0xff, 0xff, 0], mode_sense),
+    command!(SEND_DIAGNOSTIC, [0x17, 0, 0, 0, 0], send_diagnostic),
+    command!(PREVENT_ALLOW_MEDIUM_REMOVAL, [0, 0, 0, 0x03, 0], prevent_allow),
+    command!(POSITION_TO_ELEMENT, [0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0], position_to_element),
+    command!(
+        INITIALIZE_ELEMENT_STATUS_WITH_RANGE,
+        [0x03, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0],
+        initialize_range
+    ),
+    command!(LOG_SENSE, [0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], log_sense),
+    command!(MODE_SELECT_10, [0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], mode_select),
+    command!(MODE_SENSE_10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode_sense),
+    command!(REPORT_LUNS, [0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns),
+    command!(
+        MAINTENANCE_IN,
+        action 0x0c,
+        [0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_opcodes
+    ),
+    command!(
+        MOVE_MEDIUM,
+        [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0],
+        moves::move_medium
+    ),
+    command!(
+        READ_ELEMENT_STATUS,
+        [0x1f, 0xff, 0xff, 0xff, 0xff, 0x03, 0xff, 0xff, 0xff, 0, 0],
+        element_status::read
+    ),
+    command!(
+        INITIALIZE_ELEMENT_STATUS_WITH_RANGE_VENDOR,
+        [0x03, 0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0],
+        initialize_range
+    ),
+];
+
+impl LogicalUnit for Changer {
+    const COMMANDS: &'static [Entry<Changer>] = COMMANDS;
+
+    fn refresh(&mut self) -> Done {
+        self.collect_attentions().map_err(Stop::from)
+    }
+
+    fn settle(&mut self) -> Done {
+        // Attentions that still wait belong to the machine, not to this process.
+        let waits = |sense| self.attentions.waits(unit::Nexus::LOCAL, sense);
+        let station = waits(&Sense::STATION_ACCESSED);
+        let inventory = waits(&Sense::MEDIUM_CHANGED);
+        let power_on = waits(&Sense::POWER_ON);
+        if !(station || inventory || power_on) {
+            return Ok(());
+        }
+        let mut robot = self.robot()?;
+        let waiting = &mut robot.state.attentions;
+        waiting.station_accessed |= station;
+        waiting.inventory_changed |= inventory;
+        if power_on {
+            waiting.power_on_told.clear();
+        }
+        robot.commit()?;
+        for sense in [Sense::STATION_ACCESSED, Sense::MEDIUM_CHANGED, Sense::POWER_ON] {
+            self.attentions.withdraw(&sense);
+        }
+        Ok(())
+    }
+
+    fn attentions(&mut self) -> &mut Attentions {
+        &mut self.attentions
+    }
+
+    fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
+        self.shared.fault(self.unit(), cdb)
+    }
+}
+
+fn test_unit_ready(_: &mut Changer, _: &mut Command<'_, '_>) -> Done {
+    Ok(())
+}
+
+fn request_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    unit::request_sense(&mut changer.attentions, command, Sense::NONE);
+    Ok(())
+}
+
+/// The inventory is always known.
+fn initialize(_: &mut Changer, _: &mut Command<'_, '_>) -> Done {
+    Ok(())
+}
+
+fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let use_range = command.byte(1) & 0x01 != 0;
+    let first = command.number(2, 2) as u16;
+    if use_range && element_at(changer.shared.config(), first).is_none() {
+        return Err(Sense::INVALID_ELEMENT.into());
+    }
+    Ok(())
+}
+
+fn inquiry(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    changer.identity.inquiry(command)
+}
+
+fn send_diagnostic(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    if command.number(3, 2) != 0 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    Ok(())
+}
+
+/// PREVENT locks the import/export station against the operator; the robot may still use it.
+fn prevent_allow(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let locked = match command.byte(4) & 0x03 {
+        0 => false,
+        1 => true,
+        _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),
+    };
+    let mut robot = changer.robot()?;
+    robot.state.station_locked = locked;
+    robot.commit()?;
+    Ok(())
+}
+
+fn position_to_element(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let config = changer.shared.config();
+    moves::check_transport(config, command.number(2, 2) as u16)?;
+    match element_at(config, command.number(4, 2) as u16) {
+        Some(_) => Ok(()),
+        None => Err(Sense::INVALID_ELEMENT.into()),
+    }
+}
+
+fn report_luns(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    unit::report_luns(command)
+}
+
+fn report_opcodes(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    opcodes::report(COMMANDS, command)
+}
+
+fn log_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let clears = command.byte(2) & 0x3f == 0x2e;
+    let mut robot = changer.robot()?;
+    let alerts = robot.state.alerts;
+    log_pages::sense(command, &[0x2e], |_| Some(log_pages::tape_alert(alerts)))?;
+    if clears {
+        robot.state.alerts = 0;
+        robot.commit()?;
+    }
+    Ok(())
+}
+
+const INFORMATIONAL_EXCEPTIONS: PageCode = (0x1c, 0);
+const ELEMENT_ADDRESS_ASSIGNMENT: PageCode = (0x1d, 0);
+const TRANSPORT_GEOMETRY: PageCode = (0x1e, 0);
+const DEVICE_CAPABILITIES: PageCode = (0x1f, 0);
+const PAGES: &[PageCode] = &[
+    INFORMATIONAL_EXCEPTIONS,
+    ELEMENT_ADDRESS_ASSIGNMENT,
+    TRANSPORT_GEOMETRY,
+    DEVICE_CAPABILITIES,
+];
+
+/// SMC-3 §7.3.
+impl ModePages for Changer {
+    fn header(&self) -> [u8; 2] {
+        [0, 0]
+    }
+
+    fn block_descriptor(&self) -> Option<[u8; 8]> {
+        None
+    }
+
+    fn codes(&self) -> &'static [PageCode] {
+        PAGES
+    }
+
+    fn page(&self, code: PageCode, values: Values) -> Vec<u8> {
+        let mut body = match code {
+            INFORMATIONAL_EXCEPTIONS => vec![0x08, 0x03, 0, 0, 0, 0, 0, 0, 0, 0],
+            ELEMENT_ADDRESS_ASSIGNMENT => {
+                let config = self.shared.config();
+                let kinds = [
+                    ElementKind::Transport,
+                    ElementKind::Slot,
+                    ElementKind::ImportExport,
+                    ElementKind::Drive,
+                ];
+                let mut body: Vec<u8> = kinds
+                    .into_iter()
+                    .flat_map(|kind| {
+                        [address_of(kind, 0).to_be_bytes(), count_of(config, kind).to_be_bytes()]
+                            .concat()
+                    })
+                    .collect();
+                body.extend([0, 0]);
+                body
+            }
+            TRANSPORT_GEOMETRY => vec![0, 0],
+            _ => {
+                // Slots, import/export and drives store; everything moves from each of them to
+                // each of them; nothing is exchanged.
+                const STORES: u8 = 0x0e;
+                vec![STORES, 0, 0, STORES, STORES, STORES, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+            }
+        };
+        if values == Values::Changeable {
+            body.fill(0);
+        }
+        body
+    }
+}
+
+fn mode_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    mode_pages::sense(changer, command)
+}
+
+/// Nothing can be changed: a list with the current values is accepted.
+fn mode_select(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    mode_pages::select(changer, command).map(|_| ())
+}

@@ -1,0 +1,87 @@
+//! The library's robot as a SCSI device server (SMC-3).
+//!
+//! It keeps nothing in memory but the attentions that wait: every command reads `robot.json` under
+//! its lock, so any number of processes may each have their own [`Changer`].
+
+mod commands;
+mod element_status;
+mod moves;
+
+use std::sync::Arc;
+
+use scsi::Sense;
+
+use crate::drive::{DriveRecord, REVISION, RecordFile, VENDOR, boot_id, world_wide_name};
+use crate::error::Result;
+use crate::library::{LibraryConfig, Shared, Unit};
+use crate::robot::Robot;
+use crate::unit::inquiry::Identity;
+use crate::unit::{Attentions, Nexus};
+
+/// The changer of one process.
+pub(crate) struct Changer {
+    shared: Arc<Shared>,
+    identity: Identity,
+    attentions: Attentions,
+}
+
+/// The library's serial number.
+pub(crate) fn serial(config: &LibraryConfig) -> String {
+    format!("{:06X}L000", config.id & 0xff_ffff)
+}
+
+impl Changer {
+    /// The changer of a library.
+    pub fn new(shared: &Arc<Shared>) -> Changer {
+        let config = shared.config();
+        let identity = Identity {
+            device_type: 0x08,
+            vendor: VENDOR,
+            product: "VTL-LIBRARY".into(),
+            revision: REVISION,
+            serial: serial(config),
+            name: world_wide_name(config.id, 0),
+            bar_code_reader: true,
+            extra_pages: Vec::new(),
+        };
+        let mut attentions = Attentions::default();
+        attentions.attach(Nexus::LOCAL, []);
+        Changer { shared: Arc::clone(shared), identity, attentions }
+    }
+
+    fn robot(&self) -> Result<Robot> {
+        Robot::lock(&self.shared)
+    }
+
+    /// Takes over what waits for this machine in the shared state.
+    fn collect_attentions(&mut self) -> Result<()> {
+        let mut robot = self.robot()?;
+        let boot = format!("{:016x}", boot_id());
+        let waiting = &mut robot.state.attentions;
+        let mut found = Vec::new();
+        if waiting.power_on_told != boot {
+            found.push(Sense::POWER_ON);
+            waiting.power_on_told = boot;
+        }
+        if std::mem::take(&mut waiting.station_accessed) {
+            found.push(Sense::STATION_ACCESSED);
+        }
+        if std::mem::take(&mut waiting.inventory_changed) {
+            found.push(Sense::MEDIUM_CHANGED);
+        }
+        robot.commit()?;
+        for sense in found {
+            self.attentions.raise(sense, None);
+        }
+        Ok(())
+    }
+
+    /// What a drive remembers of the load with this number; `None` if it does not know it yet.
+    fn drive_record(&self, number: u16, load: u64) -> Option<DriveRecord> {
+        RecordFile::peek(&self.shared.drive_folder(number)).filter(|record| record.load == load)
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Changer
+    }
+}

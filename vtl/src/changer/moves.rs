@@ -1,0 +1,143 @@
+//! MOVE MEDIUM (SMC-3 §6.5).
+//!
+//! The mutexes of the drives concerned are taken first, then the robot's lock (the crate's order of
+//! locks). A move out of a drive unloads it by itself where that is possible: if this process has
+//! the drive open, or nobody has. If another process has it open, the cartridge must have been
+//! unloaded by it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use nix::fcntl::Flock;
+use scsi::{Sense, SenseKey};
+
+use super::Changer;
+use crate::cartridge::{Cartridge, CartridgeState};
+use crate::drive::{self, RecordFile};
+use crate::durable;
+use crate::library::{DriveSlot, ElementKind, LibraryConfig, Shared};
+use crate::robot::{Occupant, Robot, TRANSPORT_FIRST, address_of, element_at};
+use crate::unit::{Command, Done, Stop};
+
+/// Magazine not accessible: somebody on the host's side has the cartridge in hand.
+const IN_HAND: Sense = Sense::new(SenseKey::IllegalRequest, 0x3b, 0x11);
+
+/// Address 0 means the default transport.
+pub(super) fn check_transport(_: &LibraryConfig, address: u16) -> Done {
+    if address == 0 || address == TRANSPORT_FIRST {
+        Ok(())
+    } else {
+        Err(Sense::INVALID_ELEMENT.into())
+    }
+}
+
+/// Answers the command.
+pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let shared = std::sync::Arc::clone(&changer.shared);
+    let config = shared.config();
+    check_transport(config, command.number(2, 2) as u16)?;
+    if command.byte(10) & 0x01 != 0 {
+        // INVERT: cartridges have one side.
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    let place = |address: u64| {
+        element_at(config, address as u16)
+            .filter(|(kind, _)| *kind != ElementKind::Transport)
+            .ok_or(Sense::INVALID_ELEMENT)
+    };
+    let from = place(command.number(4, 2))?;
+    let to = place(command.number(6, 2))?;
+    let mut drives = BTreeMap::new();
+    let mut numbers: Vec<u16> = [from, to]
+        .into_iter()
+        .filter(|(kind, _)| *kind == ElementKind::Drive)
+        .map(|(_, number)| number)
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        drives.insert(number, shared.drive_slot(number)?);
+    }
+    let mut robot = Robot::lock(&shared)?;
+    let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
+    if from == to {
+        return Ok(());
+    }
+    if robot.state.occupant(to.0, to.1).is_some() {
+        return Err(Sense::DESTINATION_FULL.into());
+    }
+    let _hold = match from {
+        (ElementKind::Drive, number) => {
+            let slot = drives.get_mut(&number).ok_or(Sense::INVALID_ELEMENT)?;
+            take_from_drive(&shared, slot, number, &occupant)?
+        }
+        _ => Hold { _drive: None },
+    };
+    let folder = shared.cartridge_folder(&occupant.barcode);
+    // Held until the move is done, so that no door of the library opens the cartridge meanwhile.
+    let _cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
+    let mut moved = occupant.clone();
+    moved.imported = false;
+    moved.load = 0;
+    if from.0 != ElementKind::Drive {
+        moved.source = Some(address_of(from.0, from.1));
+    }
+    if let (ElementKind::Drive, number) = to {
+        robot.state.loads += 1;
+        moved.load = robot.state.loads;
+        note_load(&shared, &folder, number)?;
+    }
+    put(&mut robot, from, None)?;
+    put(&mut robot, to, Some(moved))?;
+    robot.commit()?;
+    Ok(())
+}
+
+fn put(
+    robot: &mut Robot,
+    (kind, number): (ElementKind, u16),
+    occupant: Option<Occupant>,
+) -> Result<(), Stop> {
+    *robot.state.place(kind, number).ok_or(Sense::INVALID_ELEMENT)? = occupant;
+    Ok(())
+}
+
+/// The drive's memory entry in the cartridge. A cartridge whose memory makes no sense is moved all
+/// the same; the drive will say what is wrong with it.
+fn note_load(shared: &Shared, folder: &std::path::Path, number: u16) -> Result<(), Stop> {
+    match CartridgeState::read(folder) {
+        Ok(mut state) => {
+            state.note_load(&drive::memory_name(&drive::identity(shared.config(), number)));
+            state.write(folder)?;
+            Ok(())
+        }
+        Err(error) if error.is_damaged() || error.is_missing() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What keeps others from opening the drive during the move.
+struct Hold {
+    _drive: Option<Flock<File>>,
+}
+
+fn take_from_drive(
+    shared: &Shared,
+    slot: &mut DriveSlot,
+    number: u16,
+    occupant: &Occupant,
+) -> Result<Hold, Stop> {
+    if let Some(drive) = slot.drive_mut() {
+        drive.release_to_robot()?;
+        return Ok(Hold { _drive: None });
+    }
+    let folder = shared.drive_folder(number);
+    let lock = durable::try_lock(&folder.join("lock"))?;
+    let record = RecordFile::peek(&folder).filter(|record| record.load == occupant.load);
+    let unloaded = record.as_ref().is_some_and(|record| record.unloaded);
+    let prevented = record.as_ref().is_some_and(|record| record.prevented);
+    if prevented || (lock.is_none() && !unloaded) {
+        return Err(Sense::REMOVAL_PREVENTED.into());
+    }
+    Ok(Hold { _drive: lock })
+}

@@ -1,0 +1,143 @@
+//! The drive's command table, and the commands too small for a file of their own.
+
+use scsi::Sense;
+use scsi::command::opcode::*;
+
+use super::{
+    Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, threaded, transfer,
+};
+use crate::generation::BLOCK_BYTES_MAX;
+use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Stop, opcodes};
+
+/// Largest logical object identifier that READ BLOCK LIMITS with MLOI tells: what LOCATE(16) and
+/// the index can address.
+const OBJECT_MAX: u64 = (1 << 40) - 1;
+
+macro_rules! command {
+    ($code:expr, [$($usage:expr),*], $run:expr) => {
+        Entry { opcode: $code, service_action: None, usage: &[$code, $($usage),*], run: $run }
+    };
+    ($code:expr, action $action:expr, [$($usage:expr),*], $run:expr) => {
+        Entry { opcode: $code, service_action: Some($action), usage: &[$code, $($usage),*], run: $run }
+    };
+}
+
+// Left for later: SECURITY PROTOCOL IN/OUT (encryption), RESERVE, RELEASE and PERSISTENT RESERVE,
+// SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
+const COMMANDS: &[Entry<Drive>] = &[
+    command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
+    command!(REWIND, [0x01, 0, 0, 0, 0], motion::rewind),
+    command!(REQUEST_SENSE, [0x01, 0, 0, 0xff, 0], request_sense),
+    command!(FORMAT_MEDIUM, [0x03, 0x0f, 0xff, 0xff, 0], medium::format),
+    command!(READ_BLOCK_LIMITS, [0x01, 0, 0, 0, 0], read_block_limits),
+    command!(READ_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::read),
+    command!(WRITE_6, [0x01, 0xff, 0xff, 0xff, 0], transfer::write),
+    command!(WRITE_FILEMARKS_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::write_filemarks),
+    command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], motion::space),
+    command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
+    command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_pages::select),
+    command!(ERASE_6, [0x03, 0, 0, 0, 0], medium::erase),
+    command!(MODE_SENSE_6, [0x08, 0xff, 0xff, 0xff, 0], mode_pages::sense),
+    command!(LOAD_UNLOAD, [0x01, 0, 0, 0x0f, 0], medium::load_unload),
+    command!(SEND_DIAGNOSTIC, [0x17, 0, 0, 0, 0], send_diagnostic),
+    command!(PREVENT_ALLOW_MEDIUM_REMOVAL, [0, 0, 0, 0x03, 0], medium::prevent_allow),
+    command!(LOCATE_10, [0x07, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0], motion::locate_10),
+    command!(READ_POSITION, [0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, 0], motion::read_position),
+    command!(REPORT_DENSITY_SUPPORT, [0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], density::report),
+    command!(LOG_SELECT, [0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], log_pages::select),
+    command!(LOG_SENSE, [0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], log_pages::sense),
+    command!(MODE_SELECT_10, [0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], mode_pages::select),
+    command!(MODE_SENSE_10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode_pages::sense),
+    command!(
+        READ_ATTRIBUTE,
+        [0x1f, 0, 0, 0, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0],
+        attributes::read
+    ),
+    command!(
+        WRITE_ATTRIBUTE,
+        [0x01, 0, 0, 0, 0xff, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        attributes::write
+    ),
+    command!(
+        SPACE_16,
+        [0x0f, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        motion::space
+    ),
+    command!(
+        LOCATE_16,
+        [0x3b, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        motion::locate_16
+    ),
+    command!(REPORT_LUNS, [0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns),
+    command!(
+        MAINTENANCE_IN,
+        action 0x0c,
+        [0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_opcodes
+    ),
+];
+
+impl LogicalUnit for Drive {
+    const COMMANDS: &'static [Entry<Drive>] = COMMANDS;
+
+    fn refresh(&mut self) -> Done {
+        self.follow_robot().map_err(Stop::from)
+    }
+
+    fn settle(&mut self) -> Done {
+        self.settle_record()
+    }
+
+    fn attentions(&mut self) -> &mut Attentions {
+        &mut self.attentions
+    }
+
+    fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
+        self.shared.fault(self.unit(), cdb)
+    }
+}
+
+fn test_unit_ready(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
+    threaded(&mut drive.medium).map(|_| ())
+}
+
+fn request_sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let otherwise = match &drive.medium {
+        Medium::Threaded(_) => Sense::NONE,
+        Medium::Refused(sense) => *sense,
+        Medium::Empty | Medium::Unloaded => Sense::MEDIUM_NOT_PRESENT,
+    };
+    unit::request_sense(&mut drive.attentions, command, otherwise);
+    Ok(())
+}
+
+fn read_block_limits(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    if command.byte(1) & 0x01 != 0 {
+        let reply = [&[0; 12][..], &OBJECT_MAX.to_be_bytes()].concat();
+        command.reply(&reply, u64::MAX);
+    } else {
+        let [_, high, middle, low] = BLOCK_BYTES_MAX.to_be_bytes();
+        command.reply(&[0, high, middle, low, 0, 1], u64::MAX);
+    }
+    Ok(())
+}
+
+fn inquiry(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    drive.identity.inquiry(command)
+}
+
+fn send_diagnostic(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    // Only the self-test, which passes.
+    if command.number(3, 2) != 0 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    Ok(())
+}
+
+fn report_luns(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    unit::report_luns(command)
+}
+
+fn report_opcodes(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    opcodes::report(COMMANDS, command)
+}

@@ -1,0 +1,198 @@
+//! The drive's log pages (SSC-5 §8.3, SPC-4 §7.3).
+
+use scsi::Sense;
+
+use super::{Drive, Medium};
+use crate::cartridge::{Cartridge, Purpose};
+use crate::unit::log_pages::{self, Parameter, tape_alert};
+use crate::unit::{Command, Done};
+
+/// All pages beside 00h, ascending.
+const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32];
+const MB: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+/// Size of the drive's buffer as page 0Ch tells it.
+const BUFFER_MB: u64 = 1_024;
+
+/// LOG SENSE.
+pub(super) fn sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let code = command.byte(2) & 0x3f;
+    let here = position_bytes(drive)?;
+    let mut parameters = None;
+    if PAGES.contains(&code) {
+        parameters = Some(page(drive, code, here));
+    }
+    log_pages::sense(command, PAGES, |_| parameters)?;
+    if code == 0x2e {
+        // Reading the flags here clears them (SSC-5 §8.3.3); page 12h leaves them.
+        drive.record.alerts = 0;
+    }
+    Ok(())
+}
+
+/// LOG SELECT: resetting the counters is all a host can do.
+pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    if command.number(7, 2) != 0 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    if command.byte(1) & 0x02 != 0 {
+        drive.record.written_bytes = 0;
+        drive.record.read_bytes = 0;
+        drive.record.write_errors = 0;
+        drive.record.read_errors = 0;
+    }
+    Ok(())
+}
+
+/// Data bytes before the position, 0 without a tape.
+fn position_bytes(drive: &mut Drive) -> Result<u64, crate::unit::Stop> {
+    let position = drive.record.position;
+    match &mut drive.medium {
+        Medium::Threaded(cartridge) => Ok(cartridge.log.bytes_before(position)?),
+        _ => Ok(0),
+    }
+}
+
+fn page(drive: &Drive, code: u8, here: u64) -> Vec<Parameter> {
+    let record = &drive.record;
+    match code {
+        0x02 => errors(record.write_errors, record.written_bytes),
+        0x03 => errors(record.read_errors, record.read_bytes),
+        0x0c => sequential_access(drive, here),
+        0x11 => vec![Parameter::binary(0x0000, &device_status(drive))],
+        0x12 => vec![Parameter::binary(0x0000, &record.alerts.to_be_bytes())],
+        0x17 => volume_statistics(drive),
+        0x1b | 0x32 => compression(drive),
+        0x2e => tape_alert(record.alerts),
+        0x31 => capacity(drive),
+        _ => Vec::new(),
+    }
+}
+
+fn errors(uncorrected: u64, bytes: u64) -> Vec<Parameter> {
+    let mut parameters: Vec<Parameter> = (0..5).map(|code| Parameter::number(code, 0, 4)).collect();
+    parameters.push(Parameter::number(5, bytes, 8));
+    parameters.push(Parameter::number(6, uncorrected, 4));
+    parameters
+}
+
+fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
+    let record = &drive.record;
+    let mut parameters = vec![
+        Parameter::number(0x0000, record.written_bytes, 8),
+        Parameter::number(0x0001, record.written_bytes, 8),
+        Parameter::number(0x0002, record.read_bytes, 8),
+        Parameter::number(0x0003, record.read_bytes, 8),
+    ];
+    if let Medium::Threaded(cartridge) = &drive.medium {
+        let state = &cartridge.state;
+        parameters.extend([
+            Parameter::number(0x0004, cartridge.log.bytes() / MB, 4),
+            Parameter::number(0x0005, state.early_warning_at() / MB, 4),
+            Parameter::number(0x0006, state.early_warning_bytes / MB, 4),
+            Parameter::number(0x0007, here / MB, 4),
+        ]);
+    }
+    parameters.push(Parameter::number(0x0008, BUFFER_MB, 4));
+    parameters.push(Parameter::number(0x0100, 0, 4));
+    parameters
+}
+
+/// DT device status (ADC-3 §6.1.2): everything happens at once, so the drive is never busy.
+fn device_status(drive: &Drive) -> [u8; 4] {
+    const DATA_VALID: u8 = 0x01;
+    const MEDIUM_ACCESSIBLE: u8 = 0x30;
+    const WRITE_PROTECTED: u8 = 0x08;
+    const MEDIUM_MOUNTED: u8 = 0x37;
+    const MEDIUM_PRESENT: u8 = 0x34;
+    const EMPTY: u8 = 0x20;
+    let alerts = u8::from(drive.record.alerts != 0);
+    match &drive.medium {
+        Medium::Empty => [DATA_VALID, EMPTY, 0, alerts],
+        Medium::Unloaded | Medium::Refused(_) => [DATA_VALID, MEDIUM_PRESENT, 0, alerts],
+        Medium::Threaded(cartridge) => {
+            let protected = if cartridge.state.write_protected { WRITE_PROTECTED } else { 0 };
+            [DATA_VALID | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, 0, alerts]
+        }
+    }
+}
+
+fn volume_statistics(drive: &Drive) -> Vec<Parameter> {
+    let Medium::Threaded(cartridge) = &drive.medium else {
+        // Page not valid: there is no volume.
+        return vec![Parameter::number(0x0000, 0, 1)];
+    };
+    let state = &cartridge.state;
+    let used = cartridge.log.bytes();
+    let worm = state.purpose == Purpose::Worm;
+    vec![
+        Parameter::number(0x0000, 1, 1),
+        Parameter::number(0x0001, state.load_count, 8),
+        Parameter::number(0x0002, state.lifetime_written_bytes / DATA_SET_BYTES, 8),
+        Parameter::number(0x0003, 0, 4),
+        Parameter::number(0x0004, 0, 4),
+        Parameter::number(0x0007, state.lifetime_read_bytes / DATA_SET_BYTES, 8),
+        Parameter::number(0x0008, 0, 4),
+        Parameter::number(0x0009, drive.record.read_errors, 4),
+        Parameter::number(0x000e, state.last_load_written_bytes / MB, 8),
+        Parameter::number(0x000f, state.last_load_read_bytes / MB, 8),
+        Parameter::number(0x0010, state.lifetime_written_bytes / MB, 8),
+        Parameter::number(0x0011, state.lifetime_read_bytes / MB, 8),
+        Parameter::number(0x0012, 100, 8),
+        Parameter::number(0x0013, 100, 8),
+        Parameter::number(0x0016, state.capacity_bytes / MB, 4),
+        Parameter::number(0x0017, used / MB, 4),
+        Parameter::text(0x0040, &format!("{:<32}", state.serial())),
+        Parameter::number(0x0080, u64::from(state.write_protected), 1),
+        Parameter::number(0x0081, u64::from(worm), 1),
+        Parameter::number(0x0101, state.load_count, 4),
+        Parameter::number(0x0102, passes(cartridge), 4),
+        per_partition(0x0202, state.capacity_bytes),
+        per_partition(0x0203, used),
+        per_partition(0x0204, state.capacity_bytes.saturating_sub(used)),
+    ]
+}
+
+/// LTO groups data in sets of about this size.
+const DATA_SET_BYTES: u64 = 2_500_000;
+
+/// How often the middle of the tape passed the head: once for each time the whole tape was moved.
+fn passes(cartridge: &Cartridge) -> u64 {
+    let moved = cartridge.state.lifetime_written_bytes + cartridge.state.lifetime_read_bytes;
+    moved / cartridge.state.capacity_bytes.max(1)
+}
+
+/// A list with one record: length of the rest, reserved, partition 0, value in MB.
+fn per_partition(code: u16, bytes: u64) -> Parameter {
+    let value = u32::try_from(bytes / MB).unwrap_or(u32::MAX).to_be_bytes();
+    Parameter::binary(code, &[&[0x07, 0, 0, 0][..], &value].concat())
+}
+
+fn compression(drive: &Drive) -> Vec<Parameter> {
+    let read = drive.record.read_bytes;
+    let written = drive.record.written_bytes;
+    let pair = |code: u16, bytes: u64| {
+        [Parameter::number(code, bytes / MB, 4), Parameter::number(code + 1, bytes % MB, 4)]
+    };
+    let mut parameters = vec![Parameter::number(0, 100, 2), Parameter::number(1, 100, 2)];
+    for (code, bytes) in [(2, read), (4, read), (6, written), (8, written)] {
+        parameters.extend(pair(code, bytes));
+    }
+    parameters
+}
+
+fn capacity(drive: &Drive) -> Vec<Parameter> {
+    let (remaining, maximum) = match &drive.medium {
+        Medium::Threaded(cartridge) => {
+            let capacity = cartridge.state.capacity_bytes;
+            (capacity.saturating_sub(cartridge.log.bytes()) / MIB, capacity / MIB)
+        }
+        _ => (0, 0),
+    };
+    vec![
+        Parameter::number(1, remaining, 4),
+        Parameter::number(2, 0, 4),
+        Parameter::number(3, maximum, 4),
+        Parameter::number(4, 0, 4),
+    ]
+}

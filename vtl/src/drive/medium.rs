@@ -1,0 +1,117 @@
+//! LOAD UNLOAD, PREVENT ALLOW MEDIUM REMOVAL, ERASE and FORMAT MEDIUM.
+
+use scsi::Sense;
+
+use super::{Drive, Medium, alert, threaded, transfer};
+use crate::cartridge::Purpose;
+use crate::robot::Robot;
+use crate::unit::{Command, Done};
+
+/// LOAD UNLOAD. Both directions hold the robot's lock, so that a robot of another process that sees
+/// the cartridge unloaded can take it without the drive threading it at the same moment.
+pub(super) fn load_unload(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let options = command.byte(4);
+    let load = options & 0x01 != 0;
+    let to_end = options & 0x04 != 0;
+    if load && to_end {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    if matches!(drive.medium, Medium::Empty) {
+        return Err(Sense::MEDIUM_NOT_PRESENT.into());
+    }
+    if load { load_medium(drive) } else { unload_medium(drive) }
+}
+
+fn load_medium(drive: &mut Drive) -> Done {
+    if !matches!(drive.medium, Medium::Unloaded) {
+        // Loading a loaded tape only rewinds it.
+        threaded(&mut drive.medium)?;
+        drive.record.position = 0;
+        return Ok(());
+    }
+    let shared = std::sync::Arc::clone(&drive.shared);
+    let robot = Robot::lock(&shared)?;
+    let occupant = robot.state.drives.get(usize::from(drive.number)).and_then(Option::as_ref);
+    let Some(occupant) = occupant.filter(|occupant| occupant.load == drive.record.load) else {
+        // The robot took it in this very moment.
+        drive.seen_changes = None;
+        return Err(Sense::MEDIUM_NOT_PRESENT.into());
+    };
+    let barcode = occupant.barcode.clone();
+    drive.record.position = 0;
+    drive.thread(&barcode)?;
+    drive.record.unloaded = false;
+    let name = drive.memory_name();
+    if let Medium::Threaded(cartridge) = &mut drive.medium {
+        cartridge.state.note_load(&name);
+        cartridge.save()?;
+    }
+    drive.attentions.raise(Sense::MEDIUM_CHANGED, None);
+    // Written before the robot may look again.
+    drive.settle_record()
+}
+
+fn unload_medium(drive: &mut Drive) -> Done {
+    if matches!(drive.medium, Medium::Unloaded) {
+        return Ok(());
+    }
+    if drive.record.prevented {
+        drive.raise_alert(alert::NO_REMOVAL);
+        return Err(Sense::REMOVAL_PREVENTED.into());
+    }
+    let shared = std::sync::Arc::clone(&drive.shared);
+    let _robot = Robot::lock(&shared)?;
+    drive.unthread()?;
+    drive.record.unloaded = true;
+    drive.settle_record()
+}
+
+/// PREVENT ALLOW MEDIUM REMOVAL.
+pub(super) fn prevent_allow(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    match command.byte(4) & 0x03 {
+        0 => drive.record.prevented = false,
+        1 => drive.record.prevented = true,
+        _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),
+    }
+    Ok(())
+}
+
+/// A WORM tape is never erased, wherever it stands.
+fn refuse_worm(drive: &mut Drive) -> Done {
+    if threaded(&mut drive.medium)?.state.purpose == Purpose::Worm {
+        drive.raise_alert(alert::WORM_OVERWRITE);
+        return Err(Sense::WORM_OVERWRITE.into());
+    }
+    Ok(())
+}
+
+/// ERASE: the tape ends at the position. LONG needs no more: what is cut off is gone from the file.
+pub(super) fn erase(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
+    refuse_worm(drive)?;
+    transfer::check_writable(drive)?;
+    let position = drive.record.position;
+    let cartridge = threaded(&mut drive.medium)?;
+    transfer::note_change(&mut drive.wrote, cartridge);
+    cartridge.log.truncate(position)?;
+    cartridge.log.checkpoint()?;
+    Ok(())
+}
+
+/// FORMAT MEDIUM, to one partition.
+pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    refuse_worm(drive)?;
+    transfer::check_writable(drive)?;
+    if drive.record.position != 0 {
+        return Err(Sense::NOT_AT_BEGINNING.into());
+    }
+    if command.byte(2) & 0x0f != 0 || command.number(3, 2) != 0 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    let cartridge = threaded(&mut drive.medium)?;
+    transfer::note_change(&mut drive.wrote, cartridge);
+    cartridge.log.truncate(0)?;
+    cartridge.log.checkpoint()?;
+    cartridge.state.initialization_count = cartridge.state.initialization_count.wrapping_add(1);
+    cartridge.save()?;
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! An LTO drive as a SCSI device server (SSC-5).
+//!
+//! [`Drive`] is the state of one drive: which cartridge is in it, where the tape stands, what hosts
+//! set. Handlers are grouped by what they do: `commands` has the table, `transfer` reads and writes,
+//! `motion` positions, `medium` loads, unloads, erases and formats; pages and tables have a file
+//! each. The drive knows its robot only through `robot.json`.
+
+mod attributes;
+mod commands;
+mod density;
+mod log_pages;
+mod medium;
+mod mode_pages;
+mod motion;
+mod record;
+mod transfer;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use nix::fcntl::Flock;
+use scsi::Sense;
+
+use crate::barcode;
+use crate::cartridge::{Cartridge, CartridgeState, Fault, Purpose};
+use crate::durable;
+use crate::error::{Error, Result};
+use crate::generation::{Access, Generation};
+use crate::library::{LibraryConfig, Shared, Unit};
+use crate::robot::Robot;
+use crate::unit::inquiry::{Identity, padded};
+use crate::unit::{Attentions, Done, Nexus, Stop};
+
+pub(crate) use record::{DriveRecord, RecordFile, boot_id};
+
+/// What is in the drive.
+#[derive(Debug)]
+enum Medium {
+    /// Nothing.
+    Empty,
+    /// A cartridge that is not threaded.
+    Unloaded,
+    /// A cartridge ready for use.
+    Threaded(Box<Cartridge>),
+    /// A cartridge that the drive cannot use; the condition that medium commands meet.
+    Refused(Sense),
+}
+
+/// One drive.
+pub(crate) struct Drive {
+    number: u16,
+    config: LibraryConfig,
+    shared: Arc<Shared>,
+    identity: Identity,
+    record: DriveRecord,
+    file: RecordFile,
+    medium: Medium,
+    attentions: Attentions,
+    /// The value of the robot's change counter that the medium was last compared at.
+    seen_changes: Option<u64>,
+    /// The recorded data changed since the cartridge was threaded.
+    wrote: bool,
+    _lock: Flock<File>,
+}
+
+/// TapeAlert flags that this drive raises (SSC-5 annex A).
+mod alert {
+    pub const HARD_ERROR: u32 = 3;
+    pub const READ_FAILURE: u32 = 5;
+    pub const WRITE_PROTECT: u32 = 9;
+    pub const NO_REMOVAL: u32 = 10;
+    pub const CLEANING_MEDIA: u32 = 11;
+    pub const UNSUPPORTED_FORMAT: u32 = 12;
+    pub const WORM_OVERWRITE: u32 = 60;
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        match fault {
+            Fault::Damaged { .. } => Sense::READ_ERROR.into(),
+            Fault::Host(error) => Stop::Host(error),
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        match error {
+            Error::Io { source, .. } => Stop::Host(source),
+            Error::Damaged { .. } | Error::Malformed { .. } => Sense::READ_ERROR.into(),
+            other => Stop::Host(std::io::Error::other(other)),
+        }
+    }
+}
+
+/// Serial number, product text and world wide name of drive `number` of a library.
+pub(crate) fn identity(config: &LibraryConfig, number: u16) -> Identity {
+    let generation = config.generation;
+    let serial = format!("{:06X}D{number:03}", config.id & 0xff_ffff);
+    let product = format!("VTL-{}", generation.facts().name.to_uppercase());
+    Identity {
+        device_type: 0x01,
+        vendor: VENDOR,
+        product,
+        revision: REVISION,
+        name: world_wide_name(config.id, number + 1),
+        bar_code_reader: false,
+        extra_pages: vec![
+            // TSMC clear, WORM set: the drive takes WORM cartridges.
+            (0xb0, vec![0x01, 0x00]),
+            (0xb1, serial.as_bytes().to_vec()),
+            (0xb2, supported_alerts().to_be_bytes().to_vec()),
+            (0xb3, crate::changer::serial(config).into_bytes()),
+        ],
+        serial,
+    }
+}
+
+/// Vendor text of all units.
+pub(crate) const VENDOR: &str = "CAPSTAN";
+/// Product revision of all units.
+pub(crate) const REVISION: &str = "0100";
+
+/// An NAA 5h name that is unique to the unit of this library.
+pub(crate) fn world_wide_name(id: u64, unit: u16) -> u64 {
+    5 << 60 | (id & 0x0000_ffff_ffff) << 12 | u64::from(unit & 0x0fff)
+}
+
+fn supported_alerts() -> u64 {
+    [
+        alert::HARD_ERROR,
+        alert::READ_FAILURE,
+        alert::WRITE_PROTECT,
+        alert::NO_REMOVAL,
+        alert::CLEANING_MEDIA,
+        alert::UNSUPPORTED_FORMAT,
+        alert::WORM_OVERWRITE,
+    ]
+    .into_iter()
+    .fold(0, |flags, number| flags | flag_bit(number))
+}
+
+/// TapeAlert flag `number` in a 64-bit field with flag 1 in the most significant bit.
+fn flag_bit(number: u32) -> u64 {
+    1 << (64 - number)
+}
+
+impl Drive {
+    /// Switches to drive `number`, if no other process has it open.
+    pub fn open(shared: &Arc<Shared>, number: u16) -> Result<Drive> {
+        let folder = shared.drive_folder(number);
+        let Some(lock) = durable::try_lock(&folder.join("lock"))? else {
+            return Err(Error::UnitBusy {
+                unit: format!("drive {number} of {}", shared.dir().display()),
+            });
+        };
+        let file = RecordFile::open(&folder)?;
+        let record = file.stored().clone();
+        let mut attentions = Attentions::default();
+        let waiting = [
+            record.power_on_waits.then_some(Sense::POWER_ON),
+            record.new_medium_waits.then_some(Sense::MEDIUM_CHANGED),
+        ];
+        attentions.attach(Nexus::LOCAL, waiting.into_iter().flatten());
+        Ok(Drive {
+            number,
+            config: shared.config().clone(),
+            shared: Arc::clone(shared),
+            identity: identity(shared.config(), number),
+            record,
+            file,
+            medium: Medium::Empty,
+            attentions,
+            seen_changes: None,
+            wrote: false,
+            _lock: lock,
+        })
+    }
+
+    fn generation(&self) -> Generation {
+        self.config.generation
+    }
+
+    /// Raises a TapeAlert flag; LOG SENSE 2Eh clears it.
+    fn raise_alert(&mut self, number: u32) {
+        self.record.alerts |= flag_bit(number);
+    }
+
+    /// How the drive appears in a cartridge's memory: vendor, then serial number.
+    fn memory_name(&self) -> String {
+        memory_name(&self.identity)
+    }
+
+    /// Looks whether the robot took or brought a cartridge.
+    fn follow_robot(&mut self) -> Result<()> {
+        let changes = self.shared.robot_changes()?;
+        if self.seen_changes == Some(changes) {
+            return Ok(());
+        }
+        let robot = Robot::lock(&self.shared)?;
+        let occupant = robot.state.drives.get(usize::from(self.number)).and_then(Option::as_ref);
+        let (load, barcode) = match occupant {
+            Some(occupant) => (occupant.load, Some(occupant.barcode.clone())),
+            None => (0, None),
+        };
+        if self.record.load != load {
+            // The robot closes nothing of another process: a threaded cartridge can't be gone.
+            debug_assert!(!matches!(self.medium, Medium::Threaded(_)));
+            self.medium = Medium::Empty;
+            self.record.load = load;
+            self.record.position = 0;
+            self.record.unloaded = false;
+            self.record.prevented = false;
+            self.attentions.raise(Sense::MEDIUM_CHANGED, None);
+            if barcode.is_none() {
+                // Only a new cartridge is told, not an empty drive.
+                self.attentions.withdraw(&Sense::MEDIUM_CHANGED);
+            }
+        }
+        if let Some(barcode) = barcode
+            && matches!(self.medium, Medium::Empty)
+        {
+            if self.record.unloaded {
+                self.medium = Medium::Unloaded;
+            } else {
+                self.thread(&barcode)?;
+            }
+        }
+        self.seen_changes = Some(robot.changes());
+        Ok(())
+    }
+
+    /// Threads the cartridge that is in the drive.
+    fn thread(&mut self, barcode: &str) -> Result<()> {
+        self.wrote = false;
+        self.medium = match self.open_medium(barcode) {
+            Ok(Ok(cartridge)) => {
+                // A power cut may have shortened the tape behind a position that was never stored
+                // durably.
+                self.record.position = self.record.position.min(cartridge.log.objects());
+                Medium::Threaded(Box::new(cartridge))
+            }
+            Ok(Err(sense)) => {
+                self.record.position = 0;
+                Medium::Refused(sense)
+            }
+            // Its state files make no sense: the medium is there and unusable.
+            Err(error) if error.is_damaged() || error.is_missing() => {
+                Medium::Refused(Sense::new(scsi::SenseKey::MediumError, 0x31, 0x00))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
+    fn open_medium(&mut self, barcode: &str) -> Result<std::result::Result<Cartridge, Sense>> {
+        barcode::classify(barcode)?;
+        let folder = self.shared.cartridge_folder(barcode);
+        let state = CartridgeState::read(&folder)?;
+        if state.purpose == Purpose::Cleaning {
+            self.raise_alert(alert::CLEANING_MEDIA);
+            return Ok(Err(Sense::CLEANING_CARTRIDGE));
+        }
+        if self.generation().access(state.generation) == Access::None {
+            self.raise_alert(alert::UNSUPPORTED_FORMAT);
+            return Ok(Err(Sense::INCOMPATIBLE_MEDIUM));
+        }
+        Cartridge::open(&folder).map(Ok)
+    }
+
+    /// Lets go of the cartridge's files; data and memory are durable afterwards.
+    fn unthread(&mut self) -> Result<()> {
+        self.record.position = 0;
+        match std::mem::replace(&mut self.medium, Medium::Unloaded) {
+            Medium::Threaded(cartridge) => cartridge.close(),
+            Medium::Empty => {
+                self.medium = Medium::Empty;
+                Ok(())
+            }
+            Medium::Unloaded | Medium::Refused(_) => Ok(()),
+        }
+    }
+
+    /// The robot of this process takes the cartridge: the drive unloads it by itself. The caller
+    /// holds the robot's lock.
+    pub fn release_to_robot(&mut self) -> Done {
+        if self.record.prevented {
+            self.raise_alert(alert::NO_REMOVAL);
+            self.settle_record()?;
+            return Err(Sense::REMOVAL_PREVENTED.into());
+        }
+        self.unthread()?;
+        self.record.unloaded = true;
+        self.settle_record()?;
+        // The next command looks at the robot again.
+        self.seen_changes = None;
+        Ok(())
+    }
+
+    fn settle_record(&mut self) -> Done {
+        self.record.power_on_waits = self.attentions.waits(Nexus::LOCAL, &Sense::POWER_ON);
+        self.record.new_medium_waits = self.attentions.waits(Nexus::LOCAL, &Sense::MEDIUM_CHANGED);
+        self.file.store(&self.record).map_err(Stop::Host)
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Drive(self.number)
+    }
+
+    /// The last handle of this process is gone: makes data durable, leaves tape and settings as
+    /// they are.
+    pub fn leave(mut self) -> Result<()> {
+        let closed = match std::mem::replace(&mut self.medium, Medium::Empty) {
+            Medium::Threaded(cartridge) => cartridge.close(),
+            _ => Ok(()),
+        };
+        // A failure to note the position costs at most a rewind; the data matters.
+        let _ = self.settle_record();
+        closed
+    }
+}
+
+/// How a drive appears in a cartridge's memory: vendor (8), then serial number (32).
+pub(crate) fn memory_name(identity: &Identity) -> String {
+    let bytes = [padded(identity.vendor, 8), padded(&identity.serial, 32)].concat();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The threaded cartridge, or why there is none.
+fn threaded(medium: &mut Medium) -> std::result::Result<&mut Cartridge, Stop> {
+    match medium {
+        Medium::Threaded(cartridge) => Ok(cartridge),
+        Medium::Refused(sense) => Err((*sense).into()),
+        Medium::Empty | Medium::Unloaded => Err(Sense::MEDIUM_NOT_PRESENT.into()),
+    }
+}

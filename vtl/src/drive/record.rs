@@ -1,0 +1,272 @@
+//! `driveN/state`: what a drive remembers from command to command and from program to program.
+//!
+//! One record of 128 bytes, written in place without synchronisation after each command that changed
+//! it. A killed program leaves it as of its last command (the page cache survives it; one write of
+//! 128 aligned bytes is not torn). A restart of the machine makes it stale, and the boot id in it
+//! says so: then the drive powers on.
+//!
+//! | offset | size | content (little-endian) |
+//! |--:|--:|---|
+//! | 0 | 8 | `CAPVTDR1` |
+//! | 8 | 8 | CRC-64 of the machine's boot id |
+//! | 16 | 8 | number of the load that this is about (`robot.json`) |
+//! | 24 | 8 | position: number of the next object |
+//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told |
+//! | 36 | 4 | mode block length |
+//! | 40 | 4 | programmable early warning in MB |
+//! | 44 | 1 | compression 0 or 1 |
+//! | 45 | 1 | buffered mode 0 or 1 |
+//! | 46 | 1 | D_SENSE 0 or 1 |
+//! | 47 | 1 | zero |
+//! | 48 | 8 | TapeAlert flags, flag 1 most significant |
+//! | 56 | 8 | bytes written since power on |
+//! | 64 | 8 | bytes read since power on |
+//! | 72 | 8 | write errors |
+//! | 80 | 8 | read errors |
+//! | 88 | 32 | zero |
+//! | 120 | 8 | CRC-64 of bytes 0 to 119 |
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::durable::crc64;
+use crate::error::{Named, Result};
+
+const MAGIC: [u8; 8] = *b"CAPVTDR1";
+const RECORD: usize = 128;
+const CHECKED: usize = 120;
+const UNLOADED: u32 = 1;
+const PREVENTED: u32 = 2;
+const POWER_ON: u32 = 4;
+const NEW_MEDIUM: u32 = 8;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct RecordBytes {
+    magic: [u8; 8],
+    boot: U64,
+    load: U64,
+    position: U64,
+    flags: U32,
+    block_length: U32,
+    pews_mb: U32,
+    compression: u8,
+    buffered: u8,
+    descriptor_sense: u8,
+    reserved: u8,
+    alerts: U64,
+    written_bytes: U64,
+    read_bytes: U64,
+    write_errors: U64,
+    read_errors: U64,
+    reserved_2: [u8; 32],
+    check: U64,
+}
+
+const _: () = assert!(size_of::<RecordBytes>() == RECORD);
+
+/// The decoded record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DriveRecord {
+    /// Number of the load that this is about; 0 without a cartridge.
+    pub load: u64,
+    /// Number of the next object.
+    pub position: u64,
+    /// The cartridge is in the drive but not threaded.
+    pub unloaded: bool,
+    /// PREVENT ALLOW MEDIUM REMOVAL is in force.
+    pub prevented: bool,
+    /// This machine has not been told of the power on yet.
+    pub power_on_waits: bool,
+    /// This machine has not been told of the new cartridge yet.
+    pub new_medium_waits: bool,
+    /// Block length of the mode block descriptor, 0 for variable.
+    pub block_length: u32,
+    /// Programmable early warning in MB, 0 for none.
+    pub pews_mb: u16,
+    /// Compression is on (it has no effect on what a cartridge holds).
+    pub compression: bool,
+    /// Buffered mode; without it each WRITE is synchronised.
+    pub buffered: bool,
+    /// Sense data in descriptor format.
+    pub descriptor_sense: bool,
+    /// TapeAlert flags, flag 1 most significant.
+    pub alerts: u64,
+    /// Bytes written since power on.
+    pub written_bytes: u64,
+    /// Bytes read since power on.
+    pub read_bytes: u64,
+    /// Failed writes since power on.
+    pub write_errors: u64,
+    /// Failed reads since power on.
+    pub read_errors: u64,
+}
+
+impl DriveRecord {
+    /// A drive that was just switched on.
+    pub fn power_on() -> DriveRecord {
+        DriveRecord {
+            load: 0,
+            position: 0,
+            unloaded: false,
+            prevented: false,
+            power_on_waits: true,
+            new_medium_waits: false,
+            block_length: 0,
+            pews_mb: 0,
+            compression: true,
+            buffered: true,
+            descriptor_sense: false,
+            alerts: 0,
+            written_bytes: 0,
+            read_bytes: 0,
+            write_errors: 0,
+            read_errors: 0,
+        }
+    }
+
+    fn encode(&self, boot: u64) -> [u8; RECORD] {
+        let flag = |on: bool, bit: u32| if on { bit } else { 0 };
+        let flags = flag(self.unloaded, UNLOADED)
+            | flag(self.prevented, PREVENTED)
+            | flag(self.power_on_waits, POWER_ON)
+            | flag(self.new_medium_waits, NEW_MEDIUM);
+        let mut record = RecordBytes {
+            magic: MAGIC,
+            boot: boot.into(),
+            load: self.load.into(),
+            position: self.position.into(),
+            flags: flags.into(),
+            block_length: self.block_length.into(),
+            pews_mb: u32::from(self.pews_mb).into(),
+            compression: self.compression.into(),
+            buffered: self.buffered.into(),
+            descriptor_sense: self.descriptor_sense.into(),
+            reserved: 0,
+            alerts: self.alerts.into(),
+            written_bytes: self.written_bytes.into(),
+            read_bytes: self.read_bytes.into(),
+            write_errors: self.write_errors.into(),
+            read_errors: self.read_errors.into(),
+            reserved_2: [0; 32],
+            check: 0.into(),
+        };
+        record.check = crc64(&[record.as_bytes().get(..CHECKED).unwrap_or_default()]).into();
+        let mut bytes = [0; RECORD];
+        bytes.copy_from_slice(record.as_bytes());
+        bytes
+    }
+
+    /// `None` if the record is damaged or of an earlier start of the machine.
+    fn decode(bytes: &[u8; RECORD], boot: u64) -> Option<DriveRecord> {
+        let record = RecordBytes::ref_from_bytes(bytes).ok()?;
+        let check = crc64(&[bytes.get(..CHECKED)?]);
+        if record.magic != MAGIC || record.check.get() != check || record.boot.get() != boot {
+            return None;
+        }
+        let flags = record.flags.get();
+        Some(DriveRecord {
+            load: record.load.get(),
+            position: record.position.get(),
+            unloaded: flags & UNLOADED != 0,
+            prevented: flags & PREVENTED != 0,
+            power_on_waits: flags & POWER_ON != 0,
+            new_medium_waits: flags & NEW_MEDIUM != 0,
+            block_length: record.block_length.get(),
+            pews_mb: u16::try_from(record.pews_mb.get()).unwrap_or(0),
+            compression: record.compression != 0,
+            buffered: record.buffered != 0,
+            descriptor_sense: record.descriptor_sense != 0,
+            alerts: record.alerts.get(),
+            written_bytes: record.written_bytes.get(),
+            read_bytes: record.read_bytes.get(),
+            write_errors: record.write_errors.get(),
+            read_errors: record.read_errors.get(),
+        })
+    }
+}
+
+/// The record's file.
+#[derive(Debug)]
+pub(crate) struct RecordFile {
+    file: File,
+    boot: u64,
+    stored: DriveRecord,
+}
+
+impl RecordFile {
+    /// Opens the record of the drive in `folder`; a missing, damaged or stale one reads as power on.
+    pub fn open(folder: &Path) -> Result<RecordFile> {
+        let path = folder.join("state");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .named(&path)?;
+        let boot = boot_id();
+        let stored = RecordFile::read(&file, boot).unwrap_or_else(DriveRecord::power_on);
+        Ok(RecordFile { file, boot, stored })
+    }
+
+    fn read(file: &File, boot: u64) -> Option<DriveRecord> {
+        let mut bytes = [0; RECORD];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        DriveRecord::decode(&bytes, boot)
+    }
+
+    /// The record as it was last stored.
+    pub fn stored(&self) -> &DriveRecord {
+        &self.stored
+    }
+
+    /// Stores the record if it changed.
+    pub fn store(&mut self, record: &DriveRecord) -> io::Result<()> {
+        if self.stored != *record {
+            self.file.write_all_at(&record.encode(self.boot), 0)?;
+            self.stored = record.clone();
+        }
+        Ok(())
+    }
+
+    /// The record of a drive that another handle or process may have open.
+    pub fn peek(folder: &Path) -> Option<DriveRecord> {
+        let file = File::open(folder.join("state")).ok()?;
+        RecordFile::read(&file, boot_id())
+    }
+}
+
+/// A number that changes when the machine restarts. Where the kernel does not tell it, it is
+/// constant, and drives never power on by themselves.
+pub(crate) fn boot_id() -> u64 {
+    std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| crc64(&[&id]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_its_file_but_not_a_restart() {
+        let mut record = DriveRecord::power_on();
+        record.load = 7;
+        record.position = u64::MAX - 1;
+        record.unloaded = true;
+        record.pews_mb = 512;
+        record.alerts = 1 << 63;
+        let bytes = record.encode(42);
+        assert_eq!(DriveRecord::decode(&bytes, 42), Some(record));
+        assert_eq!(DriveRecord::decode(&bytes, 43), None);
+        for index in 0..RECORD {
+            let mut bad = bytes;
+            bad[index] ^= 1;
+            assert_eq!(DriveRecord::decode(&bad, 42), None, "byte {index}");
+        }
+    }
+}

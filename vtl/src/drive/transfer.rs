@@ -1,0 +1,253 @@
+//! READ, WRITE and WRITE FILEMARKS (SSC-5 §7).
+//!
+//! What INFORMATION says: the bytes (or, with FIXED, blocks) that were asked for and not moved; it
+//! is negative when a block is longer than asked for.
+
+use scsi::Sense;
+
+use super::{Drive, alert, threaded};
+use crate::cartridge::{Cartridge, Fault, Object, Purpose};
+use crate::generation::{Access, BLOCK_BYTES_MAX};
+use crate::unit::{Command, Done, Stop};
+
+const MB: u64 = 1_000_000;
+
+/// READ(6).
+pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let fixed = command.byte(1) & 0x01 != 0;
+    let suppress = command.byte(1) & 0x02 != 0;
+    let length = command.number(2, 3);
+    let block_length = drive.record.block_length;
+    threaded(&mut drive.medium)?;
+    if fixed && (suppress || block_length == 0) {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    if length == 0 {
+        return Ok(());
+    }
+    let result = if fixed {
+        read_fixed(drive, command, length)
+    } else {
+        read_variable(drive, command, length, suppress && block_length == 0, suppress)
+    };
+    if let Err(Stop::Check(sense)) = &result
+        && sense.is_medium_error()
+    {
+        drive.record.read_errors += 1;
+        drive.raise_alert(alert::HARD_ERROR);
+        drive.raise_alert(alert::READ_FAILURE);
+    }
+    result
+}
+
+/// Reads the object at the position and moves behind it. A damaged block is passed too, so that a
+/// host can go on with what follows.
+fn next_object(drive: &mut Drive, buffer: &mut [u8], residual: i64) -> Result<Object, Stop> {
+    let cartridge = threaded(&mut drive.medium)?;
+    let position = drive.record.position;
+    if position >= cartridge.log.objects() {
+        return Err(Sense::END_OF_DATA.with_information(residual).into());
+    }
+    let read = cartridge.log.read(position, buffer);
+    if !matches!(read, Err(Fault::Host(_))) {
+        drive.record.position = position + 1;
+    }
+    match read {
+        Ok(Object::Filemark) => Err(Sense::FILEMARK.with_information(residual).into()),
+        Ok(Object::Block(actual)) => {
+            let sent = u64::from(actual).min(buffer.len() as u64);
+            drive.record.read_bytes += sent;
+            cartridge.state.lifetime_read_bytes += sent;
+            cartridge.state.last_load_read_bytes += sent;
+            Ok(Object::Block(actual))
+        }
+        Err(Fault::Damaged { .. }) => Err(Sense::READ_ERROR.with_information(residual).into()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn read_variable(
+    drive: &mut Drive,
+    command: &mut Command<'_, '_>,
+    requested: u64,
+    suppress_longer: bool,
+    suppress_shorter: bool,
+) -> Done {
+    let buffer = command.buffer(requested as usize);
+    let available = buffer.len();
+    let Object::Block(actual) = next_object(drive, buffer, requested as i64)? else {
+        return Ok(());
+    };
+    command.set_transferred(available.min(actual as usize));
+    let residual = requested as i64 - i64::from(actual);
+    let told = match residual {
+        0 => false,
+        residual if residual < 0 => !suppress_longer,
+        _ => !suppress_shorter,
+    };
+    if told {
+        return Err(Sense::NONE.with_incorrect_length().with_information(residual).into());
+    }
+    Ok(())
+}
+
+fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> Done {
+    let block_length = drive.record.block_length as usize;
+    let total = block_length.saturating_mul(count as usize);
+    let mut sent = 0;
+    for done in 0..count {
+        let residual = (count - done) as i64;
+        let buffer = command.buffer(total);
+        let rest = buffer.get_mut(sent..).unwrap_or_default();
+        // A block of another length is passed without touching the buffer.
+        let position = drive.record.position;
+        let log = &mut threaded(&mut drive.medium)?.log;
+        let fits = position < log.objects()
+            && log.kind(position)? == Object::Block(drive.record.block_length);
+        let room = if fits { rest.len().min(block_length) } else { 0 };
+        let place = rest.get_mut(..room).unwrap_or_default();
+        match next_object(drive, place, residual) {
+            Ok(Object::Block(actual)) if actual as usize == block_length => sent += room,
+            Ok(_) => {
+                command.set_transferred(sent);
+                return Err(Sense::NONE.with_incorrect_length().with_information(residual).into());
+            }
+            Err(stop) => {
+                command.set_transferred(sent);
+                return Err(stop);
+            }
+        }
+    }
+    command.set_transferred(sent);
+    Ok(())
+}
+
+/// Checks that the medium may be written at the position.
+pub(super) fn check_writable(drive: &mut Drive) -> Done {
+    let generation = drive.generation();
+    let position = drive.record.position;
+    let cartridge = threaded(&mut drive.medium)?;
+    if cartridge.state.write_protected {
+        drive.raise_alert(alert::WRITE_PROTECT);
+        return Err(Sense::WRITE_PROTECTED.into());
+    }
+    if generation.access(cartridge.state.generation) != Access::ReadWrite {
+        // 7/30/05: this drive only reads that format.
+        return Err(Sense::new(scsi::SenseKey::DataProtect, 0x30, 0x05).into());
+    }
+    if cartridge.state.purpose == Purpose::Worm {
+        // Only filemarks directly before the end of data may be written over.
+        let objects = cartridge.log.objects();
+        let marks = u64::from(cartridge.log.files() - cartridge.log.file_at(position)?);
+        if position < objects && objects - position != marks {
+            drive.raise_alert(alert::WORM_OVERWRITE);
+            return Err(Sense::WORM_OVERWRITE.into());
+        }
+    }
+    Ok(())
+}
+
+/// What the cartridge's memory remembers of a change.
+pub(super) fn note_change(wrote: &mut bool, cartridge: &mut Cartridge) {
+    if !*wrote {
+        *wrote = true;
+        cartridge.state.change_reference = cartridge.state.change_reference.wrapping_add(1);
+    }
+}
+
+/// WRITE(6).
+pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let fixed = command.byte(1) & 0x01 != 0;
+    let length = command.number(2, 3);
+    threaded(&mut drive.medium)?;
+    let block_length = if fixed { u64::from(drive.record.block_length) } else { length };
+    if (fixed && block_length == 0) || block_length > u64::from(BLOCK_BYTES_MAX) {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    if length == 0 {
+        return Ok(());
+    }
+    check_writable(drive)?;
+    let count = if fixed { length } else { 1 };
+    let total = usize::try_from(block_length * count).unwrap_or(usize::MAX);
+    let data = command.parameters(total)?;
+    let mut warning = None;
+    for (done, block) in (0u64..).zip(data.chunks(block_length as usize)) {
+        let residual = if fixed { count - done } else { length } as i64;
+        match write_block(drive, block, residual) {
+            Ok(None) => {}
+            // A write of many blocks goes on through early warning and tells it at its end.
+            Ok(Some(sense)) => warning = Some(sense),
+            Err(stop) => {
+                if matches!(stop, Stop::Host(_)) {
+                    drive.record.write_errors += 1;
+                }
+                return Err(stop);
+            }
+        }
+    }
+    let buffered = drive.record.buffered;
+    if !buffered {
+        threaded(&mut drive.medium)?.log.flush()?;
+    }
+    warning.map_or(Ok(()), |sense| Err(Stop::from(sense)))
+}
+
+/// Writes one block; `Some` if it is stored and early warning is to be told.
+fn write_block(drive: &mut Drive, block: &[u8], residual: i64) -> Result<Option<Sense>, Stop> {
+    let position = drive.record.position;
+    let pews_bytes = u64::from(drive.record.pews_mb) * MB;
+    let cartridge = threaded(&mut drive.medium)?;
+    let length = block.len() as u64;
+    let before = cartridge.log.bytes_before(position)?;
+    if before + length > cartridge.state.capacity_bytes {
+        return Err(Sense::VOLUME_OVERFLOW.with_information(residual).into());
+    }
+    note_change(&mut drive.wrote, cartridge);
+    cartridge.log.truncate(position)?;
+    cartridge.log.append_block(block)?;
+    drive.record.position = position + 1;
+    drive.record.written_bytes += length;
+    cartridge.state.lifetime_written_bytes += length;
+    cartridge.state.last_load_written_bytes += length;
+    let after = before + length;
+    let early_warning = cartridge.state.early_warning_at();
+    let programmable = early_warning.saturating_sub(pews_bytes);
+    Ok(if after >= early_warning {
+        Some(Sense::EARLY_WARNING)
+    } else if pews_bytes > 0 && before < programmable && after >= programmable {
+        Some(Sense::PROGRAMMABLE_EARLY_WARNING)
+    } else {
+        None
+    })
+}
+
+/// WRITE FILEMARKS(6). Without IMMED everything before is durable when it ends. Filemarks take no
+/// room, so they can still be written behind the end for blocks.
+pub(super) fn write_filemarks(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let immediate = command.byte(1) & 0x01 != 0;
+    let setmarks = command.byte(1) & 0x02 != 0;
+    let count = command.number(2, 3) as u32;
+    threaded(&mut drive.medium)?;
+    if setmarks {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    if count > 0 {
+        check_writable(drive)?;
+        let position = drive.record.position;
+        let cartridge = threaded(&mut drive.medium)?;
+        note_change(&mut drive.wrote, cartridge);
+        cartridge.log.truncate(position)?;
+        cartridge.log.append_filemarks(count)?;
+        drive.record.position = position + u64::from(count);
+    }
+    let cartridge = threaded(&mut drive.medium)?;
+    if !immediate {
+        cartridge.log.flush()?;
+    }
+    let at = cartridge.log.bytes_before(drive.record.position)?;
+    if count > 0 && at >= cartridge.state.early_warning_at() {
+        return Err(Sense::EARLY_WARNING.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `library.json` and the making of a library.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::barcode;
+use crate::cartridge::{Cartridge, CartridgeState};
+use crate::durable;
+use crate::error::{Error, Named, Result};
+use crate::generation::Generation;
+use crate::robot::{DRIVES_MAX, IMPORT_EXPORT_MAX, Occupant, RobotState, SLOTS_MAX};
+
+/// Version of the folder's layout.
+const VERSION: u32 = 1;
+/// Content of `format` in `library.json`.
+const FORMAT: &str = "capstan-vtl-library";
+
+/// How a library is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Drives, at least one.
+    pub drives: u16,
+    /// Storage slots, at least one.
+    pub slots: u16,
+    /// Import/export slots.
+    pub import_export: u16,
+    /// Cartridges to make and put into the first slots.
+    pub cartridges: u16,
+    /// First characters of their bar codes; a number fills it up to six.
+    pub barcode_prefix: String,
+    /// Generation of drives and cartridges.
+    pub generation: Generation,
+    /// Capacity of a cartridge in data bytes; `None` for the generation's native capacity.
+    pub capacity_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            drives: 2,
+            slots: 24,
+            import_export: 2,
+            cartridges: 10,
+            barcode_prefix: "CAP".into(),
+            generation: Generation::Lto8,
+            capacity_bytes: None,
+        }
+    }
+}
+
+/// The content of `library.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LibraryConfig {
+    format: String,
+    version: u32,
+    /// Random; serial numbers and world wide names come from it.
+    pub id: u64,
+    pub generation: Generation,
+    pub drives: u16,
+    pub slots: u16,
+    pub import_export: u16,
+    /// Capacity of cartridges that are added without saying.
+    pub capacity_bytes: Option<u64>,
+}
+
+impl LibraryConfig {
+    /// Reads the configuration of the library in `dir`.
+    pub fn read(dir: &Path) -> Result<LibraryConfig> {
+        let path = dir.join("library.json");
+        let config: LibraryConfig = match durable::read_json(&path) {
+            Ok(config) => config,
+            Err(error) if error.is_missing() => {
+                return Err(Error::NotALibrary {
+                    dir: dir.to_path_buf(),
+                    reason: "library.json is missing".into(),
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        if config.format != FORMAT || config.version != VERSION {
+            return Err(Error::Malformed {
+                path,
+                reason: format!("{} version {} is not known", config.format, config.version),
+            });
+        }
+        check_counts(config.drives, config.slots, config.import_export)?;
+        if config.generation == Generation::Lto7M8 {
+            return Err(Error::Malformed { path, reason: "there are no M8 drives".into() });
+        }
+        Ok(config)
+    }
+}
+
+fn check_counts(drives: u16, slots: u16, import_export: u16) -> Result<()> {
+    let refuse = |reason: String| Err(Error::Options { reason });
+    if !(1..=DRIVES_MAX).contains(&drives) {
+        return refuse(format!("a library has 1 to {DRIVES_MAX} drives, not {drives}"));
+    }
+    if !(1..=SLOTS_MAX).contains(&slots) {
+        return refuse(format!("a library has 1 to {SLOTS_MAX} slots, not {slots}"));
+    }
+    if import_export > IMPORT_EXPORT_MAX {
+        return refuse(format!(
+            "a library has at most {IMPORT_EXPORT_MAX} import/export slots, not {import_export}"
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the folder. `library.json` is written last: a library that was not made whole is none.
+pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
+    check_counts(options.drives, options.slots, options.import_export)?;
+    if options.cartridges > options.slots {
+        return Err(Error::Options {
+            reason: format!("{} cartridges do not fit {} slots", options.cartridges, options.slots),
+        });
+    }
+    if options.generation == Generation::Lto7M8 {
+        return Err(Error::Options {
+            reason: "type M is a cartridge format of LTO-8 drives; choose lto8".into(),
+        });
+    }
+    let cartridges = (1..=u32::from(options.cartridges))
+        .map(|number| {
+            let barcode = barcode::numbered(&options.barcode_prefix, number, options.generation)?;
+            CartridgeState::new(&barcode, options.generation, options.capacity_bytes)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    // Checked even if no cartridge is made now.
+    CartridgeState::new(
+        &barcode::numbered("CAP", 1, options.generation)?,
+        options.generation,
+        options.capacity_bytes,
+    )?;
+    make_empty(dir)?;
+    let config = LibraryConfig {
+        format: FORMAT.into(),
+        version: VERSION,
+        id: durable::random_u64()? >> 16,
+        generation: options.generation,
+        drives: options.drives,
+        slots: options.slots,
+        import_export: options.import_export,
+        capacity_bytes: options.capacity_bytes,
+    };
+    for number in 0..options.drives {
+        let folder = dir.join(format!("drive{number}"));
+        fs::create_dir(&folder).named(&folder)?;
+    }
+    let folder = dir.join("cartridges");
+    fs::create_dir(&folder).named(&folder)?;
+    let mut robot = RobotState::new(&config);
+    for (slot, state) in robot.slots.iter_mut().zip(&cartridges) {
+        Cartridge::create(&folder.join(&state.barcode), state)?;
+        *slot = Some(Occupant::new(&state.barcode));
+    }
+    durable::replace_json(&dir.join("robot.json"), &robot)?;
+    durable::replace_json(&dir.join("library.json"), &config)
+}
+
+fn make_empty(dir: &Path) -> Result<()> {
+    match fs::create_dir(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let mut entries = fs::read_dir(dir).named(dir)?;
+            if entries.next().is_some() {
+                return Err(Error::NotEmpty { dir: dir.to_path_buf() });
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(dir).named(dir)
+        }
+        Err(source) => Err(Error::Io { path: dir.to_path_buf(), source }),
+    }
+}

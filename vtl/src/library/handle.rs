@@ -1,0 +1,98 @@
+//! Handles through which programs of this process reach the units.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scsi::{Data, Reply, Transport};
+
+use super::{Shared, Unit};
+use crate::error::Result;
+use crate::unit::{self, Command, Nexus, Outcome};
+
+/// The address of a unit as users write it.
+pub(super) fn name(dir: &Path, unit: Unit) -> String {
+    match unit {
+        Unit::Drive(number) => format!("vtl:{}#drive{number}", dir.display()),
+        Unit::Changer => format!("vtl:{}#changer", dir.display()),
+    }
+}
+
+/// An open drive. Dropping the last handle of the process closes the drive; the tape stays where it
+/// is.
+pub struct DriveUnit {
+    shared: Arc<Shared>,
+    number: u16,
+    nexus: Nexus,
+    name: String,
+}
+
+/// An open changer.
+pub struct ChangerUnit {
+    shared: Arc<Shared>,
+    nexus: Nexus,
+    name: String,
+}
+
+/// A failure of the host's file system has no sense data: it is the way to the device that failed.
+fn deliver(outcome: Outcome, name: &str) -> std::result::Result<Reply, scsi::Error> {
+    outcome.map_err(|source| scsi::Error::Io { device: name.to_owned(), source })
+}
+
+impl DriveUnit {
+    pub(super) fn open(shared: &Arc<Shared>, number: u16, nexus: Nexus) -> Result<DriveUnit> {
+        shared.attach_drive(number)?;
+        let name = name(shared.dir(), Unit::Drive(number));
+        Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name })
+    }
+}
+
+impl Drop for DriveUnit {
+    fn drop(&mut self) {
+        self.shared.detach_drive(self.number);
+    }
+}
+
+impl Transport for DriveUnit {
+    fn execute(
+        &mut self,
+        cdb: &[u8],
+        data: Data<'_>,
+        _timeout: Duration,
+    ) -> std::result::Result<Reply, scsi::Error> {
+        let failed = |reason: String| scsi::Error::Transport { device: self.name.clone(), reason };
+        let mut slot =
+            self.shared.drive_slot(self.number).map_err(|error| failed(error.to_string()))?;
+        let drive = slot.drive_mut().ok_or_else(|| failed("the drive was closed".into()))?;
+        let outcome = unit::execute(drive, &mut Command::new(self.nexus, cdb, data));
+        deliver(outcome, &self.name)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl ChangerUnit {
+    pub(super) fn open(shared: &Arc<Shared>, nexus: Nexus) -> Result<ChangerUnit> {
+        let name = name(shared.dir(), Unit::Changer);
+        Ok(ChangerUnit { shared: Arc::clone(shared), nexus, name })
+    }
+}
+
+impl Transport for ChangerUnit {
+    fn execute(
+        &mut self,
+        cdb: &[u8],
+        data: Data<'_>,
+        _timeout: Duration,
+    ) -> std::result::Result<Reply, scsi::Error> {
+        let mut command = Command::new(self.nexus, cdb, data);
+        let outcome = self.shared.with_changer(|changer| unit::execute(changer, &mut command));
+        deliver(outcome, &self.name)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}

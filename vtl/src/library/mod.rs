@@ -1,0 +1,172 @@
+//! The door: a library in a folder.
+//!
+//! | path in the folder | content |
+//! |---|---|
+//! | `library.json` | what the library is; written once |
+//! | `robot.json`, `robot.lock`, `robot.changes` | what is where, its lock, its change counter |
+//! | `driveN/lock`, `driveN/state` | who has drive N open; what it remembers |
+//! | `cartridges/BARCODE/` | a cartridge, see [`crate::cartridge`] |
+
+mod config;
+mod handle;
+mod interchange;
+mod operator;
+mod shared;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use scsi::Transport;
+use scsi::address::VtlUnit;
+use serde::Serialize;
+
+pub(crate) use config::LibraryConfig;
+pub use config::Options;
+pub use handle::{ChangerUnit, DriveUnit};
+pub use interchange::{ImportOptions, ImportReport};
+pub(crate) use shared::{DriveSlot, Shared};
+
+use crate::error::{Error, Result};
+use crate::faults::Faults;
+use crate::unit::Nexus;
+
+/// A logical unit of a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unit {
+    /// Drive number, from 0.
+    Drive(u16),
+    /// The robot.
+    Changer,
+}
+
+impl From<VtlUnit> for Unit {
+    fn from(unit: VtlUnit) -> Unit {
+        match unit {
+            VtlUnit::Drive(number) => Unit::Drive(number),
+            VtlUnit::Changer => Unit::Changer,
+        }
+    }
+}
+
+/// Kinds of elements (SMC-3 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ElementKind {
+    /// The robot's gripper.
+    Transport,
+    /// A storage slot.
+    Slot,
+    /// An import/export slot.
+    ImportExport,
+    /// A drive.
+    Drive,
+}
+
+/// An element and what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedElement {
+    /// Kind.
+    pub kind: ElementKind,
+    /// Number within its kind, from 0 for drives, from 1 for slots (as operators count them).
+    pub number: u16,
+    /// Element address.
+    pub address: u16,
+    /// Bar code of the cartridge in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barcode: Option<String>,
+    /// Data bytes on the cartridge, as of when it was last closed or its index brought up to date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
+    /// Data bytes until the cartridge's hard end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// The cartridge is write protected.
+    pub write_protected: bool,
+}
+
+/// What is where, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LibraryListing {
+    /// Generation of the drives.
+    pub generation: crate::Generation,
+    /// Serial number of the changer.
+    pub serial: String,
+    /// Drives, slots, import/export slots.
+    pub elements: Vec<ListedElement>,
+}
+
+/// An emulated library in a folder. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Library {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Library").field("dir", &self.shared.dir()).finish()
+    }
+}
+
+impl Library {
+    /// Creates a library with its cartridges in a new or empty folder.
+    pub fn create(dir: &Path, options: &Options) -> Result<Library> {
+        config::create(dir, options)?;
+        Library::open(dir)
+    }
+
+    /// Opens the library in a folder. Handles in one process share their state.
+    pub fn open(dir: &Path) -> Result<Library> {
+        Ok(Library { shared: shared::open(dir)? })
+    }
+
+    /// The library's folder.
+    pub fn dir(&self) -> &Path {
+        self.shared.dir()
+    }
+
+    /// How many drives there are.
+    pub fn drives(&self) -> u16 {
+        self.shared.config().drives
+    }
+
+    /// A handle to a drive, numbered from 0. Fails if another process has it open.
+    pub fn drive(&self, number: u16) -> Result<DriveUnit> {
+        DriveUnit::open(&self.shared, number, Nexus::LOCAL)
+    }
+
+    /// A handle to the changer.
+    pub fn changer(&self) -> Result<ChangerUnit> {
+        ChangerUnit::open(&self.shared, Nexus::LOCAL)
+    }
+
+    /// Sets what makes commands fail in this process, or nothing.
+    pub fn set_faults(&self, faults: Option<Arc<dyn Faults>>) {
+        self.shared.set_faults(faults);
+    }
+}
+
+/// Opens one unit of the library in a folder, for [`scsi::Connect`].
+///
+/// # Errors
+///
+/// [`scsi::Error::Open`] says what is wrong with the library, or that the drive is in use.
+pub fn open_unit(
+    dir: &Path,
+    unit: impl Into<Unit>,
+) -> std::result::Result<Box<dyn Transport>, scsi::Error> {
+    let unit = unit.into();
+    let open = || -> Result<Box<dyn Transport>> {
+        let library = Library::open(dir)?;
+        Ok(match unit {
+            Unit::Drive(number) => Box::new(library.drive(number)?),
+            Unit::Changer => Box::new(library.changer()?),
+        })
+    };
+    open().map_err(|error: Error| scsi::Error::Open {
+        device: handle::name(dir, unit),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,252 @@
+//! What is where: `robot.json`, the one truth that all processes share.
+//!
+//! [`Robot::lock`] takes an exclusive `flock` and reads the file; [`Robot::commit`] bumps the change
+//! counter and replaces the file atomically; dropping the value releases the lock. The counter goes
+//! first, so that whoever sees it unchanged may rely on what it read before (see the crate's header).
+//! Locks are taken on a file opened for the purpose, so threads exclude each other like processes.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::{Error, Named, Result};
+use crate::library::{ElementKind, LibraryConfig, Shared};
+
+/// Version of `robot.json`.
+const VERSION: u32 = 1;
+
+/// Element address of the robot's gripper.
+pub(crate) const TRANSPORT_FIRST: u16 = 1;
+/// Element address of the first import/export slot.
+pub(crate) const IMPORT_EXPORT_FIRST: u16 = 16;
+/// Element address of the first drive.
+pub(crate) const DRIVE_FIRST: u16 = 256;
+/// Element address of the first storage slot.
+pub(crate) const SLOT_FIRST: u16 = 1024;
+/// Ranges must not overlap.
+pub(crate) const IMPORT_EXPORT_MAX: u16 = DRIVE_FIRST - IMPORT_EXPORT_FIRST;
+/// See [`IMPORT_EXPORT_MAX`].
+pub(crate) const DRIVES_MAX: u16 = SLOT_FIRST - DRIVE_FIRST;
+/// See [`IMPORT_EXPORT_MAX`].
+pub(crate) const SLOTS_MAX: u16 = u16::MAX - SLOT_FIRST;
+
+/// A cartridge in an element.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Occupant {
+    pub barcode: String,
+    /// Address of the storage or import/export element it was last moved from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<u16>,
+    /// The operator put it into the import/export slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
+    /// In a drive: the number of this load, never used twice.
+    #[serde(default)]
+    pub load: u64,
+}
+
+impl Occupant {
+    pub fn new(barcode: &str) -> Occupant {
+        Occupant { barcode: barcode.into(), source: None, imported: false, load: 0 }
+    }
+}
+
+/// What the changer still has to tell the programs of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitingAttentions {
+    /// Boot id of the machine when power on was last told, as text.
+    #[serde(default)]
+    pub power_on_told: String,
+    /// The operator used the import/export station.
+    #[serde(default)]
+    pub station_accessed: bool,
+    /// The operator changed the inventory otherwise.
+    #[serde(default)]
+    pub inventory_changed: bool,
+}
+
+/// The content of `robot.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RobotState {
+    version: u32,
+    /// Loads so far.
+    pub loads: u64,
+    pub drives: Vec<Option<Occupant>>,
+    pub slots: Vec<Option<Occupant>>,
+    pub import_export: Vec<Option<Occupant>>,
+    /// PREVENT ALLOW: the import/export station is locked.
+    #[serde(default)]
+    pub station_locked: bool,
+    #[serde(default)]
+    pub attentions: WaitingAttentions,
+    /// TapeAlert flags of the changer, flag 1 most significant.
+    #[serde(default)]
+    pub alerts: u64,
+}
+
+impl RobotState {
+    /// An empty library.
+    pub fn new(config: &LibraryConfig) -> RobotState {
+        RobotState {
+            version: VERSION,
+            loads: 0,
+            drives: vec![None; config.drives.into()],
+            slots: vec![None; config.slots.into()],
+            import_export: vec![None; config.import_export.into()],
+            station_locked: false,
+            attentions: WaitingAttentions::default(),
+            alerts: 0,
+        }
+    }
+
+    fn elements(&self, kind: ElementKind) -> &[Option<Occupant>] {
+        match kind {
+            ElementKind::Transport => &[],
+            ElementKind::Slot => &self.slots,
+            ElementKind::ImportExport => &self.import_export,
+            ElementKind::Drive => &self.drives,
+        }
+    }
+
+    /// What is in an element.
+    pub fn occupant(&self, kind: ElementKind, number: u16) -> Option<&Occupant> {
+        self.elements(kind).get(usize::from(number))?.as_ref()
+    }
+
+    /// The place of an element; `None` for the transport and numbers that do not exist.
+    pub fn place(&mut self, kind: ElementKind, number: u16) -> Option<&mut Option<Occupant>> {
+        let elements = match kind {
+            ElementKind::Transport => return None,
+            ElementKind::Slot => &mut self.slots,
+            ElementKind::ImportExport => &mut self.import_export,
+            ElementKind::Drive => &mut self.drives,
+        };
+        elements.get_mut(usize::from(number))
+    }
+
+    /// Where a cartridge is.
+    pub fn find(&self, barcode: &str) -> Option<(ElementKind, u16)> {
+        [ElementKind::Drive, ElementKind::Slot, ElementKind::ImportExport].into_iter().find_map(
+            |kind| {
+                let index = self.elements(kind).iter().position(|element| {
+                    element.as_ref().is_some_and(|occupant| occupant.barcode == barcode)
+                })?;
+                Some((kind, u16::try_from(index).ok()?))
+            },
+        )
+    }
+
+    /// The first empty element of a kind.
+    pub fn first_free(&self, kind: ElementKind) -> Option<u16> {
+        let index = self.elements(kind).iter().position(Option::is_none)?;
+        u16::try_from(index).ok()
+    }
+}
+
+/// The address of an element.
+pub(crate) fn address_of(kind: ElementKind, number: u16) -> u16 {
+    let first = match kind {
+        ElementKind::Transport => TRANSPORT_FIRST,
+        ElementKind::Slot => SLOT_FIRST,
+        ElementKind::ImportExport => IMPORT_EXPORT_FIRST,
+        ElementKind::Drive => DRIVE_FIRST,
+    };
+    first.saturating_add(number)
+}
+
+/// How many elements of a kind a library has.
+pub(crate) fn count_of(config: &LibraryConfig, kind: ElementKind) -> u16 {
+    match kind {
+        ElementKind::Transport => 1,
+        ElementKind::Slot => config.slots,
+        ElementKind::ImportExport => config.import_export,
+        ElementKind::Drive => config.drives,
+    }
+}
+
+/// Kinds by ascending address.
+pub(crate) const KINDS: [ElementKind; 4] =
+    [ElementKind::Transport, ElementKind::ImportExport, ElementKind::Drive, ElementKind::Slot];
+
+/// The element at an address.
+pub(crate) fn element_at(config: &LibraryConfig, address: u16) -> Option<(ElementKind, u16)> {
+    KINDS.into_iter().find_map(|kind| {
+        let number = address.checked_sub(address_of(kind, 0))?;
+        (number < count_of(config, kind)).then_some((kind, number))
+    })
+}
+
+/// The robot's state, held exclusively.
+pub(crate) struct Robot {
+    pub state: RobotState,
+    read: RobotState,
+    path: std::path::PathBuf,
+    counter: File,
+    changes: u64,
+    _lock: Flock<File>,
+}
+
+impl Robot {
+    /// Waits for the robot and reads its state.
+    pub fn lock(shared: &Shared) -> Result<Robot> {
+        let path = shared.dir().join("robot.lock");
+        let file = durable::open_lock_file(&path)?;
+        let lock =
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).named(&path)?;
+        let path = shared.dir().join("robot.json");
+        let state: RobotState = durable::read_json(&path)?;
+        let config = shared.config();
+        let fits = state.version == VERSION
+            && state.drives.len() == usize::from(config.drives)
+            && state.slots.len() == usize::from(config.slots)
+            && state.import_export.len() == usize::from(config.import_export);
+        if !fits {
+            return Err(Error::Malformed {
+                path,
+                reason: "its version or elements are not those of library.json".into(),
+            });
+        }
+        let counter = open_counter(shared.dir())?;
+        let changes = read_counter(&counter).named(&path)?;
+        Ok(Robot { read: state.clone(), state, path, counter, changes, _lock: lock })
+    }
+
+    /// The change counter as of this state.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Makes changes to the state durable and visible.
+    pub fn commit(&mut self) -> Result<()> {
+        if self.state == self.read {
+            return Ok(());
+        }
+        self.changes = self.changes.wrapping_add(1);
+        self.counter.write_all_at(&self.changes.to_le_bytes(), 0).named(&self.path)?;
+        durable::replace_json(&self.path, &self.state)?;
+        self.read = self.state.clone();
+        Ok(())
+    }
+}
+
+/// The file of the change counter, 8 bytes little-endian. It needs no durability: after a restart
+/// of the machine nobody remembers an older value.
+pub(crate) fn open_counter(dir: &Path) -> Result<File> {
+    let path = dir.join("robot.changes");
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).named(&path)
+}
+
+/// Reads the change counter; a new file counts from 0.
+pub(crate) fn read_counter(file: &File) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Ok(u64::from_le_bytes(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        Err(error) => Err(error),
+    }
+}

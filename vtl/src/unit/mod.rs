@@ -1,0 +1,286 @@
+//! What drives and changers do alike as SCSI device servers.
+//!
+//! A logical unit is reached by some *nexus* (a host as the unit sees it) with a command; how the
+//! command travelled (a function call, later iSCSI) is none of its business. The order in which
+//! [`execute`] looks at a command follows SPC-4: unknown codes first, then faults set for tests,
+//! then a pending unit attention, then the command itself.
+
+pub(crate) mod inquiry;
+pub(crate) mod log_pages;
+pub(crate) mod mode_pages;
+pub(crate) mod opcodes;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use scsi::command::opcode;
+use scsi::{Data, Reply, Sense, Status};
+
+/// A host as a logical unit sees it. The programs of this machine are one host, as they are behind a
+/// host adapter; each iSCSI session will be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Nexus(pub u32);
+
+impl Nexus {
+    /// The programs of this machine.
+    pub const LOCAL: Nexus = Nexus(0);
+}
+
+/// Why a command did not end with GOOD.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// CHECK CONDITION.
+    Check(Sense),
+    /// The host's file system failed under the emulation: no device would say this.
+    Host(io::Error),
+}
+
+impl From<Sense> for Stop {
+    fn from(sense: Sense) -> Stop {
+        Stop::Check(sense)
+    }
+}
+
+/// How a command's handler ends.
+pub(crate) type Done = Result<(), Stop>;
+
+/// One command on its way through a logical unit.
+pub(crate) struct Command<'c, 'd> {
+    cdb: &'c [u8],
+    data: Data<'d>,
+    transferred: usize,
+    /// Who sent it.
+    pub nexus: Nexus,
+}
+
+impl<'c, 'd> Command<'c, 'd> {
+    pub fn new(nexus: Nexus, cdb: &'c [u8], data: Data<'d>) -> Command<'c, 'd> {
+        Command { cdb, data, transferred: 0, nexus }
+    }
+
+    /// The command descriptor block.
+    pub fn cdb(&self) -> &'c [u8] {
+        self.cdb
+    }
+
+    /// A byte of the CDB, 0 behind its end (the table checks lengths before).
+    pub fn byte(&self, index: usize) -> u8 {
+        self.cdb.get(index).copied().unwrap_or(0)
+    }
+
+    /// A big-endian number in the CDB.
+    pub fn number(&self, index: usize, bytes: usize) -> u64 {
+        (index..index + bytes).fold(0, |number, at| number << 8 | u64::from(self.byte(at)))
+    }
+
+    /// Sends a reply, cut to the allocation length and the host's buffer.
+    pub fn reply(&mut self, bytes: &[u8], allocation: u64) {
+        let Data::In(buffer) = &mut self.data else { return };
+        let length =
+            bytes.len().min(buffer.len()).min(usize::try_from(allocation).unwrap_or(usize::MAX));
+        if let (Some(to), Some(from)) = (buffer.get_mut(..length), bytes.get(..length)) {
+            to.copy_from_slice(from);
+            self.transferred = length;
+        }
+    }
+
+    /// The host's buffer for data from the device, at most `length` bytes of it.
+    pub fn buffer(&mut self, length: usize) -> &mut [u8] {
+        match &mut self.data {
+            Data::In(buffer) => {
+                let length = length.min(buffer.len());
+                buffer.get_mut(..length).unwrap_or_default()
+            }
+            _ => &mut [],
+        }
+    }
+
+    /// So many bytes of [`Command::buffer`] count as sent.
+    pub fn set_transferred(&mut self, length: usize) {
+        self.transferred = length;
+    }
+
+    /// The host's data of a length that the CDB announces. A host that sends less has broken the
+    /// data phase (B/4B/00); nothing is done with half a block.
+    pub fn parameters(&mut self, length: usize) -> Result<&'d [u8], Stop> {
+        if length == 0 {
+            return Ok(&[]);
+        }
+        let data: &'d [u8] = match &self.data {
+            Data::Out(data) => data,
+            _ => &[],
+        };
+        match data.get(..length) {
+            Some(bytes) => {
+                self.transferred = length;
+                Ok(bytes)
+            }
+            None => Err(Sense::new(scsi::SenseKey::AbortedCommand, 0x4b, 0x00).into()),
+        }
+    }
+}
+
+/// Unit attentions waiting for each nexus.
+#[derive(Debug, Default)]
+pub(crate) struct Attentions {
+    pending: BTreeMap<Nexus, VecDeque<Sense>>,
+}
+
+impl Attentions {
+    /// A nexus that was not there before starts with these.
+    pub fn attach(&mut self, nexus: Nexus, pending: impl IntoIterator<Item = Sense>) {
+        self.pending.entry(nexus).or_insert_with(|| pending.into_iter().collect());
+    }
+
+    /// Queues a condition for every nexus but the one that caused it. Power on goes before all
+    /// else; a condition that waits already is not queued twice.
+    pub fn raise(&mut self, sense: Sense, except: Option<Nexus>) {
+        for (nexus, queue) in &mut self.pending {
+            if Some(*nexus) == except || queue.contains(&sense) {
+                continue;
+            }
+            if sense.asc == Sense::POWER_ON.asc {
+                queue.push_front(sense);
+            } else {
+                queue.push_back(sense);
+            }
+        }
+    }
+
+    /// Takes a condition back that no longer holds.
+    pub fn withdraw(&mut self, sense: &Sense) {
+        for queue in self.pending.values_mut() {
+            queue.retain(|waiting| waiting != sense);
+        }
+    }
+
+    /// Takes the next condition of a nexus.
+    pub fn take(&mut self, nexus: Nexus) -> Option<Sense> {
+        self.pending.get_mut(&nexus)?.pop_front()
+    }
+
+    /// True if this condition waits for the nexus.
+    pub fn waits(&self, nexus: Nexus, sense: &Sense) -> bool {
+        self.pending.get(&nexus).is_some_and(|queue| queue.contains(sense))
+    }
+}
+
+/// How a handler of type `U` is reached, and what is known of the command.
+pub(crate) struct Entry<U> {
+    /// First byte of the CDB.
+    pub opcode: u8,
+    /// Service action, where the command has one.
+    pub service_action: Option<u16>,
+    /// The CDB usage map of REPORT SUPPORTED OPERATION CODES; its length is the CDB's.
+    pub usage: &'static [u8],
+    /// Executes the command.
+    pub run: fn(&mut U, &mut Command<'_, '_>) -> Done,
+}
+
+/// What [`execute`] needs of a logical unit.
+pub(crate) trait LogicalUnit: Sized + 'static {
+    /// The unit's commands.
+    const COMMANDS: &'static [Entry<Self>];
+
+    /// Called before each command: the unit looks what happened to it since the last one.
+    fn refresh(&mut self) -> Done;
+
+    /// Called after each command, whatever its end: the unit writes down what it must remember.
+    fn settle(&mut self) -> Done;
+
+    /// Unit attentions that wait.
+    fn attentions(&mut self) -> &mut Attentions;
+
+    /// A condition that a test set for this command.
+    fn fault(&mut self, cdb: &[u8]) -> Option<Sense>;
+}
+
+/// How a command ended: a reply, or a failure of the host's file system.
+pub(crate) type Outcome = Result<Reply, io::Error>;
+
+/// Carries one command through a unit.
+pub(crate) fn execute<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_>) -> Outcome {
+    let mut done = dispatch(unit, command);
+    if let Err(stop) = unit.settle() {
+        // The command's own end is worth more than a failure to note it, unless it was GOOD.
+        if done.is_ok() {
+            done = Err(stop);
+        }
+    }
+    match done {
+        Ok(()) => Ok(Reply { status: Status::Good, transferred: command.transferred, sense: None }),
+        Err(Stop::Check(sense)) => Ok(Reply {
+            status: Status::CheckCondition,
+            transferred: command.transferred,
+            sense: Some(sense),
+        }),
+        Err(Stop::Host(error)) => Err(error),
+    }
+}
+
+fn dispatch<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_>) -> Done {
+    let entry = find(U::COMMANDS, command)?;
+    unit.refresh()?;
+    if let Some(sense) = unit.fault(command.cdb()) {
+        return Err(sense.into());
+    }
+    // SPC-4 §5.14: these are answered while an attention waits; REQUEST SENSE takes it itself.
+    let exempt =
+        matches!(entry.opcode, opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE);
+    if !exempt && let Some(sense) = unit.attentions().take(command.nexus) {
+        return Err(sense.into());
+    }
+    (entry.run)(unit, command)
+}
+
+/// The table's entry for a CDB.
+fn find<U>(
+    table: &'static [Entry<U>],
+    command: &Command<'_, '_>,
+) -> Result<&'static Entry<U>, Stop> {
+    let code = command.byte(0);
+    let mut known = false;
+    for entry in table.iter().filter(|entry| entry.opcode == code) {
+        known = true;
+        let matches =
+            entry.service_action.is_none_or(|action| action == u16::from(command.byte(1) & 0x1f));
+        if matches {
+            return if command.cdb().len() >= entry.usage.len() {
+                Ok(entry)
+            } else {
+                Err(Sense::INVALID_FIELD_IN_CDB.into())
+            };
+        }
+    }
+    Err(if known { Sense::INVALID_FIELD_IN_CDB } else { Sense::INVALID_OPCODE }.into())
+}
+
+/// REQUEST SENSE (SPC-4 §6.39): a waiting attention, else `otherwise`. Nothing is told twice.
+pub(crate) fn request_sense(
+    attentions: &mut Attentions,
+    command: &mut Command<'_, '_>,
+    otherwise: Sense,
+) {
+    let sense = attentions.take(command.nexus).unwrap_or(otherwise);
+    let allocation = command.number(4, 1);
+    if command.byte(1) & 0x01 != 0 {
+        command.reply(&sense.to_descriptor(), allocation);
+    } else {
+        command.reply(&sense.to_fixed(), allocation);
+    }
+}
+
+/// REPORT LUNS (SPC-4 §6.33) of a target with one logical unit.
+pub(crate) fn report_luns(command: &mut Command<'_, '_>) -> Done {
+    let allocation = command.number(6, 4);
+    if allocation < 16 || command.byte(2) > 0x02 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    // Well known logical units only (01h): there are none.
+    let units: &[u64] = if command.byte(2) == 0x01 { &[] } else { &[0] };
+    let mut reply = ((units.len() * 8) as u32).to_be_bytes().to_vec();
+    reply.extend([0; 4]);
+    reply.extend(units.iter().flat_map(|unit| unit.to_be_bytes()));
+    command.reply(&reply, allocation);
+    Ok(())
+}
