@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::crypt::CryptConfig;
-    use crate::storage::{RealStorage, Storage};
+    use crate::storage::RealStorage;
 
     fn store() -> (tempfile::TempDir, ChunkStore) {
         let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use crate::hierarchy::{
     PROTECTED_NAME, SnapshotPath, is_safe_id, qualified_name,
 };
 use crate::lock::{LOCKS_DIR, Locks, ProcessLock};
-use crate::storage::{Entry, Kind, RealStorage, SharedStorage, remove_tree, temp_path};
+use crate::storage::{Durability, Entry, Kind, RealStorage, SharedStorage, remove_tree, temp_path};
 
 /// Mode of the store's own folder and of those for types, groups, snapshots and namespaces.
 pub const DIR_MODE: u32 = 0o755;
@@ -110,10 +110,15 @@ impl Datastore {
         let build = || -> Result<()> {
             ChunkStore::create(&storage, &building)?;
             let (from, to) = (building.join(CHUNKS_DIR), base.join(CHUNKS_DIR));
-            storage.sync_filesystem(&base).map_err(|e| Error::io("sync", &base, e))?;
+            if options.sync_level != SyncLevel::None {
+                storage.sync_filesystem(&base).map_err(|e| Error::io("sync", &base, e))?;
+            }
             storage.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
             storage.remove_dir(&building).map_err(|e| Error::io("remove", &building, e))?;
-            storage.sync_dir(&base).map_err(|e| Error::io("sync", &base, e))
+            if options.sync_level != SyncLevel::None {
+                storage.sync_dir(&base).map_err(|e| Error::io("sync", &base, e))?;
+            }
+            Ok(())
         };
         if let Err(error) = build() {
             // The first error is the one to report.
@@ -179,6 +184,14 @@ impl Datastore {
         &self.storage
     }
 
+    /// How durable a small file that something else relies on must be when its writing returns.
+    pub fn durability(&self) -> Durability {
+        match self.sync_level {
+            SyncLevel::None => Durability::Later,
+            SyncLevel::File | SyncLevel::Filesystem => Durability::Now,
+        }
+    }
+
     /// When chunks become durable.
     pub fn sync_level(&self) -> SyncLevel {
         self.sync_level
@@ -236,7 +249,9 @@ impl Datastore {
     pub(crate) fn make_dir(&self, path: &Path) -> Result<bool> {
         match self.storage.create_dir(path, DIR_MODE) {
             Ok(()) => {
-                if let Some(outer) = path.parent() {
+                if let Some(outer) = path.parent()
+                    && self.sync_level != SyncLevel::None
+                {
                     self.storage.sync_dir(outer).map_err(|e| Error::io("sync", outer, e))?;
                 }
                 Ok(true)

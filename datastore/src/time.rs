@@ -1,29 +1,25 @@
 //! Times as the formats write them: seconds since 1970 and RFC 3339 text.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// Seconds since 1970-01-01T00:00:00Z, now.
 pub fn now() -> i64 {
     Timestamp::now().as_second()
 }
 
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 /// `YYYY-MM-DDTHH:MM:SSZ`, or `None` outside the years 0 to 9999.
 pub fn to_utc_text(epoch: i64) -> Option<String> {
-    let time = Timestamp::from_second(epoch).ok()?.to_zoned(TimeZone::UTC);
+    let time = EPOCH.checked_add(SignedDuration::from_secs(epoch)).ok()?;
     if !(0..=9999).contains(&time.year()) {
         return None;
     }
-    Some(format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-        time.year(),
-        time.month(),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    ))
+    let (year, month, day) = (time.year(), time.month(), time.day());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
 /// The inverse of [`to_utc_text`]. Text that no real time is printed as (month 13, 30 February,
@@ -52,7 +48,7 @@ pub fn from_utc_text(text: &str) -> Option<i64> {
         0,
     )
     .ok()?;
-    let epoch = time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second();
+    let epoch = time.duration_since(EPOCH).as_secs();
     (to_utc_text(epoch).as_deref() == Some(text)).then_some(epoch)
 }
 

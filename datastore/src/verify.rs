@@ -20,7 +20,7 @@ use crate::index::IndexEntry;
 use crate::manifest::{FileInfo, VerifyResult, VerifyState};
 use crate::progress::Progress;
 use crate::snapshot::SnapshotReader;
-use crate::storage::{Durability, replace_file};
+use crate::storage::replace_file;
 
 /// How to verify.
 pub struct Options {
@@ -314,5 +314,5 @@ fn record(
     let path = store.snapshot_dir(namespace, snapshot).join(MANIFEST_NAME);
     let blob = manifest.to_blob()?;
     let mode = crate::datastore::FILE_MODE;
-    replace_file(&**store.storage(), &path, &[blob.as_bytes()], mode, Durability::Now)
+    replace_file(&**store.storage(), &path, &[blob.as_bytes()], mode, store.durability())
 }

@@ -58,7 +58,7 @@ fn frames_without_a_size_and_several_frames_are_read() {
         encoder.finish().unwrap()
     };
     let mut payload = stream(&[1; 5000]);
-    assert_eq!(zstd::zstd_safe::get_frame_content_size(&payload), Ok(None));
+    assert!(matches!(zstd::zstd_safe::get_frame_content_size(&payload), Ok(None)));
     payload.extend(zstd::bulk::compress(&[2; 5000], 1).unwrap());
     let mut bytes = BlobKind { encrypted: false, compressed: true }.magic().to_vec();
     bytes.extend(crc32fast::hash(&payload).to_le_bytes());

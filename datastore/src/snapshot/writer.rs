@@ -95,7 +95,8 @@ impl GroupWriter {
         } else {
             let line = format!("{owner}\n");
             let content = [line.as_bytes()];
-            replace_file(&**store.storage(), &owner_path, &content, FILE_MODE, Durability::Now)?;
+            let durability = store.durability();
+            replace_file(&**store.storage(), &owner_path, &content, FILE_MODE, durability)?;
         }
         Ok(Arc::new(writer))
     }
@@ -555,17 +556,13 @@ impl SnapshotWriter {
         if manifest.encoded_len() > MANIFEST_FILE_BYTES_MAX {
             return Err(Error::Refused { reason: "the manifest is too large".into() });
         }
-        let durability = match store.sync_level() {
-            SyncLevel::None => Durability::Later,
-            SyncLevel::File | SyncLevel::Filesystem => Durability::Now,
-        };
         if store.sync_level() == SyncLevel::Filesystem {
             storage
                 .sync_filesystem(store.base())
                 .map_err(|e| Error::io("sync", store.base(), e))?;
         }
         let path = self.dir.join(MANIFEST_NAME);
-        replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, durability)?;
+        replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, store.durability())?;
         self.finished = true;
         Ok(())
     }
