@@ -75,6 +75,10 @@ pub struct Entry {
 
 /// What comes next in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is an entry; a box would cost an allocation each"
+)]
 pub enum Event {
     /// An entry. After a directory its children follow, then [`Event::LeaveDirectory`].
     Entry(Entry),

@@ -5,6 +5,9 @@
 //! * [`metadata`] and [`acl`]: what is kept of a file besides name and content;
 //! * [`encoder`] writes an archive, [`decoder`] reads one from front to back, [`accessor`] reads
 //!   single entries out of the middle;
+//! * [`create`] and [`extract`] move between archives and real file systems, [`exclude`] selects;
+//! * [`catalog`]: names, sizes and times of all archives of a snapshot, for browsing;
+//! * [`listing`]: an entry as a line for people.
 //!
 //! # Safety of what is read
 //!
@@ -16,13 +19,19 @@
 
 pub mod accessor;
 pub mod acl;
+pub mod catalog;
+pub mod create;
 pub mod decoder;
 pub mod encoder;
 mod error;
+pub mod exclude;
+pub mod extract;
 pub mod format;
 mod items;
+pub mod listing;
 pub mod metadata;
 pub mod monitor;
+mod sys;
 
 pub use accessor::Accessor;
 pub use decoder::{Decoder, EntryKind};
@@ -30,3 +39,6 @@ pub use encoder::Encoder;
 pub use error::{Damage, Error, Stream};
 pub use metadata::{Metadata, Timestamp};
 pub use monitor::{Monitor, Silent, Warning};
+
+#[cfg(test)]
+mod tests;

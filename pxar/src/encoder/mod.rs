@@ -585,7 +585,7 @@ impl<W: Write, P: Write> FileWriter<'_, W, P> {
     /// # Errors
     /// The output fails.
     pub fn pad_with_zeros(&mut self) -> Result<(), Error> {
-        const ZEROS: [u8; 65536] = [0; 65536];
+        static ZEROS: [u8; 65536] = [0; 65536];
         while self.remaining > 0 {
             let len = self.remaining.min(ZEROS.len() as u64);
             let (piece, _) = ZEROS.split_at(len as usize);
