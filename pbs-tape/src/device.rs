@@ -53,5 +53,8 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
     fn eject(&mut self) -> Result<()>;
 }
 
+mod lto;
 #[cfg(test)]
 pub(crate) mod model;
+
+pub use lto::LtoTape;

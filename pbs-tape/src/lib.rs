@@ -22,6 +22,7 @@ mod error;
 pub mod format;
 pub mod loader;
 pub mod media;
+pub mod write;
 #[cfg(test)]
 mod testing;
 

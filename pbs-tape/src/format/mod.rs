@@ -16,6 +16,7 @@ pub mod catalog_archive;
 pub mod chunk_archive;
 pub mod header;
 pub mod label;
+pub mod snapshot_archive;
 
 
 pub use block::{

@@ -374,7 +374,27 @@ impl MediaPool {
         format!(" ({})", away.into_iter().take(5).collect::<Vec<_>>().join(", "))
     }
 
+    /// Gives a tape up that was just taken but turned out to be something else: the inventory gets
+    /// its true labels.
+    pub fn forget_member(&mut self, true_id: MediaId) -> Result<()> {
+        self.inventory.store(true_id, false)?;
+        self.current = self.inventory.media_set(self.current.uuid())?;
+        Ok(())
+    }
+
+    /// A set's time must be later than that of every other set of the pool, or nobody could tell
+    /// which one is the latest.
+    fn set_ctime(&self, now: i64) -> i64 {
+        self.inventory
+            .entries()
+            .filter_map(|entry| entry.id.assigned_set())
+            .filter(|label| label.pool == self.config.name && label.uuid != *self.current.uuid())
+            .map(|label| label.ctime.saturating_add(1))
+            .fold(now, i64::max)
+    }
+
     fn take(&mut self, media: Uuid, now: i64) -> Result<()> {
+        let now = self.set_ctime(now);
         let entry = self.inventory.require(&media)?;
         let id = MediaId {
             label: entry.id.label.clone(),

@@ -122,9 +122,9 @@ impl SetCatalogs {
         self.catalogs.insert(catalog.media().label.uuid, catalog);
     }
 
-    /// Takes a catalog out.
-    pub fn remove(&mut self, media: &Uuid) -> Option<MediaCatalog> {
-        self.catalogs.remove(media)
+    /// The catalog of a tape, to add to it.
+    pub fn get_mut(&mut self, media: &Uuid) -> Option<&mut MediaCatalog> {
+        self.catalogs.get_mut(media)
     }
 
     /// The catalogs in the order of the media UUIDs.

@@ -1,0 +1,134 @@
+//! [`TapeDevice`] over a SCSI drive.
+
+use std::sync::Arc;
+
+use datastore::Progress;
+
+use super::TapeDevice;
+use crate::drive::{self, Drive};
+use crate::error::{Error, Result};
+use crate::format::block::{BlockRead, BlockSink, BlockSource, EarlyWarning};
+
+/// Volume statistics that the drive does not know are reported as all ones.
+const UNKNOWN_BYTES: u64 = u64::MAX / 1_000_000;
+
+/// A SCSI drive with a tape in it.
+pub struct LtoTape {
+    drive: Drive,
+    abort: Arc<dyn Progress>,
+}
+
+impl LtoTape {
+    /// Takes a drive that was opened with media. `abort` can end long commands.
+    pub fn new(drive: Drive, abort: Arc<dyn Progress>) -> LtoTape {
+        LtoTape { drive, abort }
+    }
+
+    /// The drive.
+    pub fn drive(&mut self) -> &mut Drive {
+        &mut self.drive
+    }
+}
+
+impl BlockSink for LtoTape {
+    fn write_block(&mut self, block: &[u8]) -> Result<EarlyWarning> {
+        match self.drive.write_block(block) {
+            Ok(written) => Ok(written.early_warning),
+            Err(e) if e.is_volume_overflow() => Err(Error::TapeFull),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn write_filemark(&mut self) -> Result<()> {
+        Ok(self.drive.write_filemarks(1, true)?)
+    }
+}
+
+impl BlockSource for LtoTape {
+    fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
+        match self.drive.read_block(buffer) {
+            Ok(drive::Read::Block(bytes)) => Ok(BlockRead::Block { bytes }),
+            Ok(drive::Read::Filemark) => Ok(BlockRead::Filemark),
+            Ok(drive::Read::EndOfData) => Ok(BlockRead::EndOfData),
+            Err(drive::Error::BlockTooLong { block_bytes, .. }) => {
+                Ok(BlockRead::Block { bytes: usize::try_from(block_bytes).unwrap_or(usize::MAX) })
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+impl TapeDevice for LtoTape {
+    fn rewind(&mut self) -> Result<()> {
+        Ok(self.drive.rewind()?)
+    }
+
+    fn move_to_file(&mut self, file: u64) -> Result<()> {
+        Ok(self.drive.move_to_file(file)?)
+    }
+
+    fn move_to_end_for_append(&mut self) -> Result<u64> {
+        Ok(self.drive.to_end_of_data_for_append()?.file)
+    }
+
+    fn move_to_last_file(&mut self) -> Result<Option<u64>> {
+        match self.drive.move_to_last_file() {
+            Ok(file) => Ok(Some(file)),
+            Err(drive::Error::Blank { .. }) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn file_number(&mut self) -> Result<u64> {
+        Ok(self.drive.position()?.file)
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        Ok(self.drive.sync()?)
+    }
+
+    fn format(&mut self, fast: bool) -> Result<()> {
+        Ok(self.drive.format(fast, &*self.abort)?)
+    }
+
+    fn bytes_used(&mut self) -> Result<Option<u64>> {
+        let used = self.drive.volume_statistics()?.total_used_native_capacity;
+        Ok((used < UNKNOWN_BYTES).then_some(used))
+    }
+
+    fn bytes_remaining(&mut self) -> Result<Option<u64>> {
+        let attributes = self.drive.attributes()?;
+        let mib = attributes
+            .iter()
+            .find(|one| one.id == scsi::command::attribute::REMAINING_CAPACITY)
+            .and_then(|one| one.number());
+        Ok(mib.and_then(|mib| mib.checked_mul(1 << 20)))
+    }
+
+    fn critical_alerts(&mut self) -> Result<Vec<String>> {
+        let alerts = self.drive.tape_alerts()?;
+        if !alerts.is_critical() {
+            return Ok(Vec::new());
+        }
+        Ok(alerts.named().filter(|flag| flag.refuse).map(|flag| flag.name.to_string()).collect())
+    }
+
+    fn encryption_off(&mut self) -> Result<()> {
+        // No key is ever loaded by this version, and a drive starts without one.
+        Ok(())
+    }
+
+    fn set_cartridge_labels(
+        &mut self,
+        label_text: Option<&str>,
+        pool: Option<&str>,
+    ) -> Result<()> {
+        // The cartridge memory is a courtesy to other programs: a drive that can't is fine.
+        let _refused = self.drive.write_application_attributes(label_text, pool);
+        Ok(())
+    }
+
+    fn eject(&mut self) -> Result<()> {
+        Ok(self.drive.eject()?)
+    }
+}

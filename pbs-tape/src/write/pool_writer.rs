@@ -1,0 +1,603 @@
+//! Writing onto the tapes of a pool's current media set.
+//!
+//! Why nothing is lost or overwritten:
+//!
+//! * the tape in the drive is identified by the UUID in its label, and its media-set label is
+//!   compared with the inventory before anything is written. A tape that unexpectedly belongs to a
+//!   set is not overwritten: the inventory learns what it is and another tape is chosen;
+//! * data is appended at the end of data as the drive finds it, behind a filemark; the catalog only
+//!   remembers file numbers that the drive reported;
+//! * a catalog is committed only after the tape was synced, so it never promises data that a power
+//!   cut may have taken.
+
+use std::collections::BTreeSet;
+
+use datastore::{Digest, Progress};
+use uuid::Uuid;
+
+use super::chunk_feed::ChunkFeed;
+use crate::device::TapeDevice;
+use crate::error::{Error, Result, ResultExt};
+use crate::format::block::BLOCK_BYTES;
+use crate::format::catalog_archive::{
+    CatalogArchiveHeader, CatalogWritten, write_catalog_archive,
+};
+use crate::format::chunk_archive::{Appended, ChunkArchiveWriter};
+use crate::format::label::{
+    FIRST_DATA_FILE, Labels, MEDIA_SET_LABEL_FILE, MediaSetLabel, write_media_set_label,
+};
+use crate::format::snapshot_archive::{
+    SnapshotArchiveHeader, SnapshotFile, write_snapshot_archive,
+};
+use crate::loader::{MediaLoader, MediaWait, check_abort, request_media};
+use crate::media::pool::TapeOrigin;
+use crate::media::set::SetCatalogs;
+use crate::media::{MediaCatalog, MediaId, MediaPool, MediaStatus};
+
+/// Tape and catalog are synced at least after so many bytes.
+const COMMIT_BYTES: u64 = 128 << 30;
+/// From this sequence number on, a set is so long that losing one tape of it hurts.
+const LARGE_SET_SEQ_NR: u64 = 20;
+/// A catalog archive of up to this size always fits behind early warning on a real tape; larger
+/// ones are compared with the capacity that is left.
+const CATALOG_BYTES_UNCHECKED_MAX: u64 = 64 << 20;
+/// Tapes that turn out to be something else are replaced so many times.
+const SURPRISES_MAX: usize = 100;
+
+/// Writes onto one media set.
+pub struct PoolWriter<'a> {
+    pool: MediaPool,
+    loader: &'a mut dyn MediaLoader,
+    progress: &'a dyn Progress,
+    wait: MediaWait,
+    with_namespaces: bool,
+    catalogs: SetCatalogs,
+    loaded: Option<LoadedTape>,
+    used: Vec<String>,
+    sent_bytes: u64,
+}
+
+struct LoadedTape {
+    media: Uuid,
+    label_text: String,
+    device: Box<dyn TapeDevice>,
+    /// Sent since the last commit.
+    uncommitted_bytes: u64,
+    /// Taken into the set by this job and still without anything but labels and catalogs.
+    is_fresh: bool,
+}
+
+/// What [`PoolWriter::append_chunk_archive`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunksWritten {
+    /// Whole chunks.
+    pub chunks: u64,
+    /// Bytes of these chunks.
+    pub chunk_bytes: u64,
+}
+
+impl<'a> PoolWriter<'a> {
+    /// Begins a write session: decides about a new set, and loads all catalogs of the current one.
+    pub fn start(
+        mut pool: MediaPool,
+        loader: &'a mut dyn MediaLoader,
+        progress: &'a dyn Progress,
+        wait: MediaWait,
+        force_new_set: bool,
+        with_namespaces: bool,
+    ) -> Result<PoolWriter<'a>> {
+        if pool.config().encrypt.is_some() {
+            return Err(Error::Unsupported(format!(
+                "pool {} asks for encryption, which this version can't write",
+                pool.config().name
+            )));
+        }
+        if let Some(reason) = pool.start_write_session(now(), force_new_set)? {
+            progress.note(&format!("starting new media set - reason: {reason}"));
+        }
+        progress.note(&format!("media set uuid: {}", pool.current_set().uuid()));
+        let state = pool.inventory().state().clone();
+        let catalogs = SetCatalogs::load(&state, pool.inventory(), pool.current_set())?;
+        Ok(PoolWriter {
+            pool,
+            loader,
+            progress,
+            wait,
+            with_namespaces,
+            catalogs,
+            loaded: None,
+            used: Vec::new(),
+            sent_bytes: 0,
+        })
+    }
+
+    /// The pool, with its current set.
+    pub fn pool(&self) -> &MediaPool {
+        &self.pool
+    }
+
+    /// True if the set, or this job's pending records, hold the snapshot.
+    pub fn contains_snapshot(&self, store: &str, snapshot: &str) -> bool {
+        self.catalogs.contains_snapshot(store, snapshot)
+    }
+
+    /// The same for a chunk.
+    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> bool {
+        self.catalogs.contains_chunk(store, digest)
+    }
+
+    /// Label texts of the tapes written on, in order.
+    pub fn used_tapes(&self) -> &[String] {
+        &self.used
+    }
+
+    /// Bytes that went to tapes, whole blocks.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Makes sure that a writable tape of the set is in the drive, at its end of data.
+    pub fn load_writable(&mut self) -> Result<()> {
+        for _ in 0..SURPRISES_MAX {
+            check_abort(self.progress)?;
+            let (media, origin) = self.pool.allocate(now())?;
+            if self.loaded.as_ref().is_some_and(|loaded| loaded.media == media) {
+                return Ok(());
+            }
+            let id = self.pool.inventory().require(&media)?.id.clone();
+            let text = id.label.label_text.clone();
+            match origin {
+                TapeOrigin::Current => {}
+                origin => self.progress.note(&format!(
+                    "allocated new writable media '{text}' ({})",
+                    match origin {
+                        TapeOrigin::Expired => "its data is no longer protected",
+                        TapeOrigin::Free => "from the scratch pool",
+                        _ => "empty",
+                    }
+                )),
+            }
+            self.put_away()?;
+            if self.load(id, origin)? {
+                return Ok(());
+            }
+        }
+        Err(Error::NoUsableMedia {
+            pool: self.pool.config().name.clone(),
+            hint: " (all tapes tried belong to other media sets)".into(),
+        })
+    }
+
+    /// Loads and prepares one tape. False: it is not what the inventory thought.
+    fn load(&mut self, id: MediaId, origin: TapeOrigin) -> Result<bool> {
+        let Some(set_label) = id.assigned_set().cloned() else {
+            return Err(Error::WrongMediaSet {
+                tape: id.label.label_text,
+                reason: "it is in no media set".into(),
+            });
+        };
+        let (mut device, labels) =
+            request_media(self.loader, &id.label, self.wait, self.progress)?;
+        let media = id.label.uuid;
+        // Not every drive can tell its alerts; that is no reason to refuse it.
+        let alerts = device.critical_alerts().unwrap_or_default();
+        if !alerts.is_empty() {
+            self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Damaged))?;
+            return Err(Error::CriticalAlerts {
+                tape: id.label.label_text,
+                alerts: alerts.join(", "),
+            });
+        }
+        let is_new = match compare_set_label(&labels, &set_label, &id)? {
+            SetLabel::Same => false,
+            SetLabel::Missing => true,
+            SetLabel::Other(found) if matches!(origin, TapeOrigin::Empty | TapeOrigin::Free) => {
+                self.learn_surprise(&id, found)?;
+                self.loader.unload(Some(device))?;
+                return Ok(false);
+            }
+            SetLabel::Other(_) => true,
+        };
+        let state = self.pool.inventory().state().clone();
+        let catalog = if is_new {
+            self.progress.note("writing new media set label");
+            device.move_to_file(MEDIA_SET_LABEL_FILE)?;
+            let file = device.file_number()?;
+            if file != MEDIA_SET_LABEL_FILE {
+                return Err(Error::BadAppendPosition { tape: id.label.label_text, file });
+            }
+            device.encryption_off()?;
+            write_media_set_label(&mut *device, &set_label, None)
+                .on_tape(&id.label.label_text, MEDIA_SET_LABEL_FILE)?;
+            device.sync()?;
+            device.set_cartridge_labels(Some(&id.label.label_text), Some(&set_label.pool))?;
+            MediaCatalog::overwrite(&state, &id)?
+        } else {
+            MediaCatalog::load_for_append(&state, &id)?
+        };
+        self.catalogs.insert(catalog);
+        self.loaded = Some(LoadedTape {
+            media,
+            label_text: id.label.label_text.clone(),
+            device,
+            uncommitted_bytes: 0,
+            is_fresh: is_new,
+        });
+        self.used.push(id.label.label_text);
+        if is_new {
+            if set_label.seq_nr >= LARGE_SET_SEQ_NR {
+                self.progress.warn(&format!(
+                    "large media set: this is tape number {}; think of a new set",
+                    set_label.seq_nr + 1
+                ));
+            }
+            self.append_predecessors(&set_label)?;
+        }
+        self.move_to_end()?;
+        Ok(true)
+    }
+
+    /// The tape is in a set that the inventory did not know. It is not ours to overwrite.
+    fn learn_surprise(&mut self, id: &MediaId, found: MediaSetLabel) -> Result<()> {
+        self.progress.warn(&format!(
+            "tape {} was thought to be empty, but it is in media set {} of pool {}: it is not \
+             overwritten, and recorded as what it is",
+            id.label.label_text, found.uuid, found.pool
+        ));
+        let found = MediaId { label: id.label.clone(), media_set_label: Some(found) };
+        MediaCatalog::destroy_unrelated(self.pool.inventory().state(), &found)?;
+        self.pool.forget_member(found)
+    }
+
+    fn move_to_end(&mut self) -> Result<()> {
+        let tape = self.tape()?;
+        let file = tape.device.move_to_end_for_append()?;
+        if file < FIRST_DATA_FILE {
+            return Err(Error::BadAppendPosition { tape: tape.label_text.clone(), file });
+        }
+        Ok(())
+    }
+
+    /// The catalogs of all earlier tapes, first thing on a new one.
+    fn append_predecessors(&mut self, set_label: &MediaSetLabel) -> Result<()> {
+        let members = self.pool.current_set().members().to_vec();
+        for (seq_nr, member) in members.iter().enumerate().take(set_label.seq_nr as usize) {
+            let Some(media) = member else {
+                return Err(Error::MediaSetInconsistent {
+                    set: set_label.uuid,
+                    reason: format!("the tape with sequence number {seq_nr} is unknown"),
+                });
+            };
+            self.progress.note(&format!("write catalog for previous media: {media}"));
+            if !self.append_catalog_of(*media, set_label.uuid, seq_nr as u64)? {
+                let tape = self.tape()?.label_text.clone();
+                return Err(Error::DoesNotFit {
+                    what: format!("the media catalog of tape {media}"),
+                    tape,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the committed catalog of one tape at the current position; false if it does not fit.
+    fn append_catalog_of(&mut self, media: Uuid, set: Uuid, seq_nr: u64) -> Result<bool> {
+        let state = self.pool.inventory().state().clone();
+        let (mut content, content_bytes) = MediaCatalog::open_committed(&state, &media)?;
+        let with_namespaces = self.with_namespaces;
+        let tape = self.tape()?;
+        if content_bytes > CATALOG_BYTES_UNCHECKED_MAX {
+            let remaining = tape.device.bytes_remaining().unwrap_or_default();
+            if remaining.is_some_and(|remaining| remaining < content_bytes) {
+                return Ok(false);
+            }
+        }
+        let file = tape.device.file_number()?;
+        let header = CatalogArchiveHeader { uuid: media, media_set_uuid: set, seq_nr };
+        let written = write_catalog_archive(
+            &mut *tape.device,
+            &header,
+            &mut content,
+            with_namespaces,
+            now(),
+        );
+        match written {
+            Ok(CatalogWritten::Complete { sent_bytes, .. }) => {
+                tape.uncommitted_bytes += sent_bytes;
+                self.sent_bytes += sent_bytes;
+                Ok(true)
+            }
+            Ok(CatalogWritten::DoesNotFit) => Ok(false),
+            // The reserve behind early warning ended. The file has no end marker and is stepped over.
+            Err(e) if matches!(e.cause(), Error::TapeFull) => Ok(false),
+            Err(e) => Err(e).on_tape(&tape.label_text, file),
+        }
+    }
+
+    /// Writes one chunk archive with what `feed` has, as far as tape and archive take it.
+    ///
+    /// An error of the feed, or an abort, ends the archive cleanly: what is in it counts, and is
+    /// committed before the error goes on.
+    pub fn append_chunk_archive(
+        &mut self,
+        feed: &mut ChunkFeed,
+        store: &str,
+    ) -> Result<ChunksWritten> {
+        self.load_writable()?;
+        let progress = self.progress;
+        let tape = self.tape()?;
+        let label_text = tape.label_text.clone();
+        let file = tape.device.file_number()?;
+        let mut digests = Vec::new();
+        let mut written = ChunksWritten { chunks: 0, chunk_bytes: 0 };
+        let mut early_warning = false;
+        let mut interrupted = None;
+        let mut write = || -> Result<(Uuid, u64)> {
+            let mut archive = ChunkArchiveWriter::new(&mut *tape.device, store, now())?;
+            loop {
+                if progress.is_aborted() {
+                    interrupted = Some(Error::Aborted);
+                    break;
+                }
+                let chunk = match feed.next() {
+                    None => break,
+                    Some(Ok(chunk)) => chunk,
+                    Some(Err(e)) => {
+                        interrupted = Some(e);
+                        break;
+                    }
+                };
+                let blob_bytes = chunk.blob.encoded_len();
+                let appended = archive.append(&chunk.digest, chunk.blob.as_bytes())?;
+                let complete = appended != Appended::EarlyWarning { complete: false };
+                early_warning = matches!(appended, Appended::EarlyWarning { .. });
+                if complete {
+                    digests.push(chunk.digest);
+                    written.chunks += 1;
+                    written.chunk_bytes += blob_bytes;
+                    progress.advance_bytes(blob_bytes);
+                } else {
+                    feed.put_back(chunk);
+                }
+                if appended != Appended::Room {
+                    break;
+                }
+            }
+            let sent_bytes = archive.sent_bytes() + BLOCK_BYTES as u64;
+            Ok((archive.finish()?.uuid, sent_bytes))
+        };
+        let (uuid, sent_bytes) = match write() {
+            Ok(closed) => closed,
+            Err(e) => return Err(self.write_failed(e).on_tape_error(&label_text, file)),
+        };
+        tape_mut(&mut self.loaded)?.uncommitted_bytes += sent_bytes;
+        self.sent_bytes += sent_bytes;
+        self.catalog()?.register_chunk_archive(file, uuid, store, &digests)?;
+        if let Some(interrupted) = interrupted {
+            self.commit()?;
+            return Err(interrupted);
+        }
+        // Full is what could not take all; with nothing left to write the next file will find out.
+        if early_warning && !feed.is_empty() {
+            let tape = tape_mut(&mut self.loaded)?;
+            if tape.is_fresh && digests.is_empty() {
+                let tape = tape.label_text.clone();
+                self.commit()?;
+                self.set_full()?;
+                return Err(Error::DoesNotFit { what: "not even one chunk".into(), tape });
+            }
+            self.commit()?;
+            self.set_full()?;
+        } else {
+            if !digests.is_empty() {
+                tape_mut(&mut self.loaded)?.is_fresh = false;
+            }
+            if early_warning {
+                self.commit()?;
+            }
+        }
+        self.commit_if_due()?;
+        Ok(written)
+    }
+
+    /// Writes one snapshot archive; if the tape ends, again on the next.
+    pub fn append_snapshot_archive(
+        &mut self,
+        archive: &SnapshotArchiveHeader,
+        files: &mut dyn FnMut() -> Result<Vec<Result<SnapshotFile>>>,
+    ) -> Result<()> {
+        const TRIES: usize = 2;
+        for _ in 0..TRIES {
+            self.load_writable()?;
+            let tape = self.tape()?;
+            let label_text = tape.label_text.clone();
+            let file = tape.device.file_number()?;
+            let written = match write_snapshot_archive(&mut *tape.device, archive, files()?, now())
+            {
+                Ok(written) => written,
+                Err(e) => return Err(self.write_failed(e).on_tape_error(&label_text, file)),
+            };
+            let tape = tape_mut(&mut self.loaded)?;
+            tape.uncommitted_bytes += written.sent_bytes;
+            self.sent_bytes += written.sent_bytes;
+            if written.complete {
+                tape.is_fresh = false;
+                let uuid = written.header.uuid;
+                self.catalog()?.register_snapshot(
+                    file,
+                    uuid,
+                    &archive.store,
+                    &archive.snapshot,
+                )?;
+                self.commit_if_due()?;
+                return Ok(());
+            }
+            self.commit()?;
+            self.set_full()?;
+        }
+        let tape = self.tape()?.label_text.clone();
+        Err(Error::DoesNotFit { what: format!("the archive of snapshot {}", archive.snapshot), tape })
+    }
+
+    /// Writes the catalog of the current tape, the last thing of a job. If it does not fit, the next
+    /// tape gets it with those of its predecessors, and then its own.
+    pub fn append_own_catalog(&mut self) -> Result<()> {
+        const TRIES: usize = 2;
+        for _ in 0..TRIES {
+            self.commit()?;
+            self.load_writable()?;
+            let media = self.tape()?.media;
+            let set = *self.pool.current_set().uuid();
+            let Some(seq_nr) = self.pool.current_set().position(&media) else {
+                return Err(Error::UnknownTape { tape: media.to_string() });
+            };
+            if self.append_catalog_of(media, set, seq_nr as u64)? {
+                return self.tape()?.device.sync();
+            }
+            self.set_full()?;
+        }
+        let tape = self.tape()?.label_text.clone();
+        Err(Error::DoesNotFit { what: "the media catalog".into(), tape })
+    }
+
+    /// Waits until everything is on the medium, then lets the catalog say so.
+    pub fn commit(&mut self) -> Result<()> {
+        let Some(tape) = &mut self.loaded else { return Ok(()) };
+        tape.device.sync()?;
+        let media = tape.media;
+        tape.uncommitted_bytes = 0;
+        // How full the tape is, is only for display.
+        if let Ok(Some(bytes)) = tape.device.bytes_used() {
+            self.pool.inventory_mut().set_bytes_used(&media, Some(bytes))?;
+        }
+        self.catalog()?.commit()
+    }
+
+    fn commit_if_due(&mut self) -> Result<()> {
+        if self.loaded.as_ref().is_some_and(|tape| tape.uncommitted_bytes >= COMMIT_BYTES) {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Records that the tape in the drive takes no more.
+    fn set_full(&mut self) -> Result<()> {
+        let media = self.tape()?.media;
+        self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Full))
+    }
+
+    /// A write failed in a way that early warning did not announce. If the tape is simply full, the
+    /// next job must not try it again.
+    fn write_failed(&mut self, error: Error) -> Error {
+        if matches!(error.cause(), Error::TapeFull) {
+            // What was registered before lies on the tape if it can still be synced; if not, the
+            // next job writes it again.
+            let _ = self.commit();
+            let _ = self.set_full();
+        }
+        error
+    }
+
+    /// Takes the tape that this job used before out of the drive.
+    fn put_away(&mut self) -> Result<()> {
+        if let Some(mut tape) = self.loaded.take() {
+            if let Ok(Some(bytes)) = tape.device.bytes_used() {
+                self.pool.inventory_mut().set_bytes_used(&tape.media, Some(bytes))?;
+            }
+            self.progress.note(&format!("eject media {}", tape.label_text));
+            self.loader.unload(Some(tape.device))?;
+        }
+        Ok(())
+    }
+
+    /// Ejects the tape in the drive, and puts it back into a slot if there is a robot.
+    pub fn eject(&mut self) -> Result<()> {
+        let device = self.loaded.take().map(|tape| tape.device);
+        self.loader.unload(device)
+    }
+
+    /// Puts all tapes of the set into import/export slots (a stand-alone drive ejects).
+    pub fn export_media_set(&mut self) -> Result<()> {
+        self.put_away()?;
+        let texts: BTreeSet<String> = self
+            .pool
+            .current_set()
+            .members()
+            .iter()
+            .flatten()
+            .filter_map(|media| self.pool.inventory().get(media))
+            .map(|entry| entry.id.label.label_text.clone())
+            .collect();
+        for text in texts {
+            if self.loader.export(&text)? {
+                self.progress.note(&format!("exported media '{text}'"));
+            } else {
+                self.progress.warn(&format!("export failed - media '{text}' is not online"));
+            }
+        }
+        Ok(())
+    }
+
+    fn tape(&mut self) -> Result<&mut LoadedTape> {
+        tape_mut(&mut self.loaded)
+    }
+
+    fn catalog(&mut self) -> Result<&mut MediaCatalog> {
+        let media = tape_mut(&mut self.loaded)?.media;
+        self.catalogs
+            .get_mut(&media)
+            .ok_or_else(|| Error::CatalogMissing { tape: media.to_string() })
+    }
+}
+
+fn tape_mut(loaded: &mut Option<LoadedTape>) -> Result<&mut LoadedTape> {
+    loaded.as_mut().ok_or(Error::StreamMisuse("without a tape in the drive"))
+}
+
+fn now() -> i64 {
+    datastore::time::now()
+}
+
+enum SetLabel {
+    Same,
+    Missing,
+    Other(MediaSetLabel),
+}
+
+/// Compares the set label on tape with what the inventory decided.
+fn compare_set_label(labels: &Labels, wanted: &MediaSetLabel, id: &MediaId) -> Result<SetLabel> {
+    let wrong =
+        |reason| Error::WrongMediaSet { tape: id.label.label_text.clone(), reason };
+    let found = match &labels.media_set {
+        None => return Ok(SetLabel::Missing),
+        Some(found) if found.label.is_unassigned() => return Ok(SetLabel::Missing),
+        Some(found) => &found.label,
+    };
+    if found.uuid != wanted.uuid {
+        return Ok(SetLabel::Other(found.clone()));
+    }
+    if found.seq_nr != wanted.seq_nr {
+        return Err(wrong(format!(
+            "its label has sequence number {}, the inventory says {}",
+            found.seq_nr, wanted.seq_nr
+        )));
+    }
+    if found.encryption_key_fingerprint != wanted.encryption_key_fingerprint {
+        return Err(wrong("its label and the inventory name different encryption keys".into()));
+    }
+    Ok(SetLabel::Same)
+}
+
+trait Placed {
+    fn on_tape_error(self, tape: &str, file: u64) -> Error;
+}
+
+impl Placed for Error {
+    fn on_tape_error(self, tape: &str, file: u64) -> Error {
+        match Err::<(), Error>(self).on_tape(tape, file) {
+            Err(placed) => placed,
+            // An error stays an error.
+            Ok(()) => Error::Aborted,
+        }
+    }
+}
