@@ -3,7 +3,7 @@
 //! The walk follows record headers from a known good place. Where a header is not the one that must
 //! come next, there are two explanations, and the record headers themselves tell which is true:
 //!
-//! * *A later record, written to this log at its place, says that the missing object was durable
+//! * *Some later record, written to this log at its place, says that the missing object was durable
 //!   when it was written.* Then recorded data is damaged. The missing objects are entered in the
 //!   index as damaged (reading them is a medium error) and the walk goes on behind them.
 //! * *There is none.* Then the tape ended here when the crash came: nothing behind was ever
@@ -187,15 +187,19 @@ fn record_at(log: &ObjectLog, offset: u64, size: u64) -> io::Result<Option<(Reco
         .filter(|(record, _)| offset + SLOT_BYTES + u64::from(record.length) <= size))
 }
 
-/// The next record behind a bad place that proves the tape to go on behind it.
+/// The next record behind a bad place, if the tape is proven to go on there.
+///
+/// The proof may come from a record further on: the first good one need not itself have been
+/// written after the missing object was flushed.
 fn search(
     log: &ObjectLog,
-    walk: &Walk,
+    walk: &mut Walk,
     size: u64,
     known: Option<u64>,
 ) -> io::Result<Option<(u64, Record)>> {
     let mut buffer = vec![0u8; SEARCH_BYTES];
     let mut offset = walk.offset + SLOT_BYTES;
+    let mut first: Option<(u64, Record)> = None;
     while offset + SLOT_BYTES <= size {
         let length = usize::try_from(size - offset).unwrap_or(SEARCH_BYTES).min(SEARCH_BYTES);
         let Some(window) = buffer.get_mut(..length) else { break };
@@ -206,13 +210,15 @@ fn search(
             else {
                 continue;
             };
-            let was_durable = match known {
-                Some(known) => record.object < known,
-                None => record.durable > walk.object,
-            };
             let whole = place + SLOT_BYTES + u64::from(record.length) <= size;
-            if record.object > walk.object && record.epoch >= walk.epoch && was_durable && whole {
-                return Ok(Some((place, record)));
+            let later = record.object > walk.object && record.epoch >= walk.epoch;
+            if !(whole && later) {
+                continue;
+            }
+            let resume = *first.get_or_insert((place, record));
+            walk.durable = walk.durable.max(record.durable);
+            if walk.durable > walk.object || known.is_some_and(|known| resume.1.object < known) {
+                return Ok(Some(resume));
             }
         }
         offset += (length - length % SLOT).max(SLOT) as u64;

@@ -1,1 +1,285 @@
+//! INQUIRY, mode pages, log pages, cartridge memory and the lists, to the byte.
 
+use scsi::Data;
+
+use crate::host::*;
+
+#[test]
+fn inquiry_and_vital_product_data() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.drive(0);
+    let standard = drive.data_in(&[0x12, 0, 0, 0, 36, 0], 36);
+    assert_eq!(standard[..8], [1, 0x80, 6, 2, 0x1f, 0, 0, 2]);
+    assert_eq!(&standard[8..36], b"CAPSTAN VTL-LTO8        0100");
+    let pages = drive.data_in(&[0x12, 1, 0, 0, 255, 0], 255);
+    assert_eq!(pages, [1, 0, 0, 7, 0, 0x80, 0x83, 0xb0, 0xb1, 0xb2, 0xb3]);
+    for page in &pages[4..] {
+        let reply = drive.data_in(&[0x12, 1, *page, 0, 255, 0], 255);
+        assert_eq!(reply[..2], [1, *page]);
+        assert_eq!(usize::from(u16::from_be_bytes([reply[2], reply[3]])), reply.len() - 4);
+        // Cut: the length stays.
+        assert_eq!(drive.data_in(&[0x12, 1, *page, 0, 4, 0], 255), reply[..4]);
+    }
+    let identification = drive.data_in(&[0x12, 1, 0x83, 0, 255, 0], 255);
+    assert_eq!(identification[4..8], [2, 1, 0, 34]);
+    assert_eq!(identification[42..46], [1, 3, 0, 8]);
+    assert_eq!(identification[46] >> 4, 5);
+    drive.fails(&[0x12, 1, 0xb5, 0, 255, 0], (5, 0x24, 0));
+    drive.fails(&[0x12, 0, 0x80, 0, 255, 0], (5, 0x24, 0));
+    // Two drives are two devices.
+    let other = rig.drive(1).data_in(&[0x12, 1, 0x83, 0, 255, 0], 255);
+    assert_ne!(identification, other);
+}
+
+#[test]
+fn lists_of_units_and_commands() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.drive(0);
+    drive.settle();
+    let units = drive.data_in(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
+    assert_eq!(units, [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    drive.fails(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], (5, 0x24, 0));
+    let all = drive.data_in(&[0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
+    assert_eq!(u32::from_be_bytes(all[..4].try_into().unwrap()) as usize, all.len() - 4);
+    let codes: Vec<u8> = all[4..].chunks(8).map(|entry| entry[0]).collect();
+    assert!(codes.is_sorted() && codes.contains(&0x92) && !codes.contains(&0xb5));
+    let timed = drive.data_in(&[0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
+    assert_eq!((timed.len() - 4) / 20, codes.len());
+    let one = drive.data_in(&[0xa3, 0x0c, 1, 0x08, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
+    assert_eq!(one, [0, 3, 0, 6, 8, 3, 0xff, 0xff, 0xff, 0]);
+    let none = drive.data_in(&[0xa3, 0x0c, 1, 0xb5, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
+    assert_eq!(none, [0, 1, 0, 0]);
+    for (code, length) in [(0xa2u8, 12), (0xb5, 12), (0x5e, 10), (0x5f, 10), (0xff, 6)] {
+        let mut cdb = vec![0; length];
+        cdb[0] = code;
+        drive.fails(&cdb, (5, 0x20, 0));
+    }
+    drive.fails(&[0xa3, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], (5, 0x24, 0));
+}
+
+#[test]
+fn mode_sense_and_select() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    // As `st` asks.
+    let header = drive.data_in(&[0x1a, 0, 0, 0, 12, 0], 12);
+    assert_eq!(header, [11, 0x88, 0x10, 8, 0x5e, 0, 0, 0, 0, 0, 0, 0]);
+    let long = drive.data_in(&[0x5a, 0, 0x3f, 0, 0, 0, 0, 16, 0, 0], 4096);
+    assert_eq!(usize::from(u16::from_be_bytes([long[0], long[1]])), long.len() - 2);
+    assert_eq!(long[2..8], [0x88, 0x10, 0, 0, 0, 8]);
+    let codes = |mut pages: &[u8]| {
+        let mut codes = Vec::new();
+        while let [first, second, ..] = pages {
+            let length = if first & 0x40 == 0 {
+                codes.push((*first, 0));
+                2 + usize::from(*second)
+            } else {
+                codes.push((first & 0x3f, *second));
+                4 + usize::from(u16::from_be_bytes([pages[2], pages[3]]))
+            };
+            pages = &pages[length..];
+        }
+        codes
+    };
+    let plain = [(1, 0), (2, 0), (10, 0), (15, 0), (16, 0), (17, 0), (28, 0), (29, 0)];
+    assert_eq!(codes(&long[16..]), plain);
+    let with_subpages = drive.data_in(&[0x5a, 8, 0x3f, 0xff, 0, 0, 0, 16, 0, 0], 4096);
+    assert!(codes(&with_subpages[8..]).contains(&(16, 1)));
+    assert_eq!(codes(&with_subpages[8..]).len(), plain.len() + 1);
+
+    let compression = drive.data_in(&[0x1a, 8, 0x0f, 0, 255, 0], 255);
+    assert_eq!(compression[4..8], [0x0f, 0x0e, 0xc0, 0x80]);
+    let mask = drive.data_in(&[0x1a, 8, 0x4f, 0, 255, 0], 255);
+    assert_eq!(mask[4..8], [0x0f, 0x0e, 0x80, 0]);
+    let extension = drive.data_in(&[0x1a, 8, 0x10, 1, 255, 0], 255);
+    assert_eq!(extension[4..12], [0x50, 1, 0, 0x1c, 0, 2, 0, 0]);
+    drive.fails(&[0x1a, 0, 0xcf, 0, 255, 0], (5, 0x39, 0));
+    drive.fails(&[0x1a, 0, 0x25, 0, 255, 0], (5, 0x24, 0));
+
+    // As `mt compression` does: header, descriptor, page; then both pages show it.
+    let mut list = drive.data_in(&[0x1a, 0, 0x0f, 0, 255, 0], 255);
+    list[0] = 0;
+    list[12 + 2] &= !0x80;
+    drive.data_out(&[0x15, 0x10, 0, 0, 0x1c, 0], &list);
+    assert_eq!(drive.data_in(&[0x1a, 8, 0x0f, 0, 255, 0], 255)[6], 0x40);
+    assert_eq!(drive.data_in(&[0x1a, 8, 0x10, 0, 255, 0], 255)[4 + 14], 0);
+    // As PBS-like hosts do with the long form.
+    let mut list = drive.data_in(&[0x5a, 0, 0x0f, 0, 0, 0, 0, 16, 0, 0], 4096);
+    list[..2].fill(0);
+    list[16 + 2] |= 0x80;
+    drive.data_out(&[0x55, 0x10, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], &list);
+    assert_eq!(drive.data_in(&[0x1a, 8, 0x0f, 0, 255, 0], 255)[6], 0xc0);
+    // Header only; header and descriptor.
+    drive.data_out(&[0x15, 0x10, 0, 0, 4, 0], &[0, 0, 0x10, 0]);
+    drive.data_out(&[0x15, 0x10, 0, 0, 12, 0], &[0, 0, 0, 8, 0x5e, 0, 0, 0, 0, 0, 4, 0]);
+    let header = drive.data_in(&[0x1a, 0, 0, 0, 12, 0], 12);
+    assert_eq!(header, [11, 0x88, 0, 8, 0x5e, 0, 0, 0, 0, 0, 4, 0]);
+
+    // Refusals change nothing.
+    let refusals: [(&[u8], (u8, u8, u8)); 8] = [
+        (&[0, 0, 0x10, 8, 0x46, 0, 0, 0, 0, 0, 0, 0], (5, 0x26, 0)),
+        (&[0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0x90, 0, 0], (5, 0x26, 0)),
+        (&[0, 0, 0x20, 0], (5, 0x26, 0)),
+        (&[0, 0, 0x10, 4, 0, 0, 0, 0], (5, 0x26, 0)),
+        (&[0, 0, 0x10], (5, 0x1a, 0)),
+        (&[0, 0, 0x10, 8, 0, 0, 0], (5, 0x1a, 0)),
+        (&[0, 0, 0x10, 0, 0x0f, 0x0e, 0xc0], (5, 0x1a, 0)),
+        (
+            &[0, 0, 0x10, 0, 0x8f, 0x0e, 0xc0, 0x80, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0],
+            (5, 0x26, 0),
+        ),
+    ];
+    for (list, expected) in refusals {
+        let reply = drive.send(&[0x15, 0x10, 0, 0, list.len() as u8, 0], Data::Out(list));
+        assert_eq!(reply.sense.map(|s| code(&s)), Some(expected), "{list:02x?}");
+    }
+    assert_eq!(drive.data_in(&[0x1a, 0, 0, 0, 12, 0], 12), header);
+}
+
+#[test]
+fn log_pages() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    drive.write_example();
+    let list = drive.data_in(&[0x4d, 0, 0x40, 0, 0, 0, 0, 1, 0, 0], 256);
+    let pages = list[4..].to_vec();
+    assert_eq!(pages, [0, 2, 3, 0x0c, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32]);
+    for page in &pages[1..] {
+        // PC 0 works like PC 1; four bytes tell the length; parameters fill it exactly.
+        let head = drive.data_in(&[0x4d, 0, *page, 0, 0, 0, 0, 0, 4, 0], 4);
+        let reply = drive.data_in(&[0x4d, 0, 0x40 | page, 0, 0, 0, 0, 16, 0, 0], 4096);
+        assert_eq!(head, reply[..4]);
+        assert_eq!(usize::from(u16::from_be_bytes([reply[2], reply[3]])), reply.len() - 4);
+        let mut rest = &reply[4..];
+        let mut last = None;
+        while let [high, low, _, length, ..] = rest {
+            let code = u16::from_be_bytes([*high, *low]);
+            assert!(last < Some(code) && *length > 0, "page {page:02x}");
+            last = Some(code);
+            rest = &rest[4 + usize::from(*length)..];
+        }
+        assert!(rest.is_empty());
+    }
+    // From a parameter on.
+    let reply = drive.data_in(&[0x4d, 0, 0x57, 0, 0, 0x02, 0, 16, 0, 0], 4096);
+    assert_eq!(reply[4..6], [2, 2]);
+    drive.fails(&[0x4d, 0, 0x57, 0, 0, 0xff, 0, 16, 0, 0], (5, 0x24, 0));
+    drive.fails(&[0x4d, 0, 0x7f, 0, 0, 0, 0, 16, 0, 0], (5, 0x24, 0));
+    let status = drive.data_in(&[0x4d, 0, 0x51, 0, 0, 0, 0, 16, 0, 0], 4096);
+    assert_eq!(status[4..], [0, 0, 3, 4, 0x31, 0x37, 0, 0]);
+    drive.good(&[0x1b, 0, 0, 0, 0, 0]);
+    let status = drive.data_in(&[0x4d, 0, 0x51, 0, 0, 0, 0, 16, 0, 0], 4096);
+    assert_eq!(status[8..], [0x01, 0x34, 0, 0]);
+    let volume = drive.data_in(&[0x4d, 0, 0x57, 0, 0, 0, 0, 16, 0, 0], 4096);
+    assert_eq!(volume[4..], [0, 0, 3, 1, 0]);
+    let counters = drive.data_in(&[0x4d, 0, 0x42, 0, 0, 0, 5, 16, 0, 0], 4096);
+    assert_ne!(counters[8..16], [0; 8]);
+    drive.good(&[0x4c, 2, 0xc0, 0, 0, 0, 0, 0, 0, 0]);
+    let counters = drive.data_in(&[0x4d, 0, 0x42, 0, 0, 0, 5, 16, 0, 0], 4096);
+    assert_eq!(counters[8..16], [0; 8]);
+}
+
+#[test]
+fn densities() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let reply = drive.data_in(&[0x44, 0, 0, 0, 0, 0, 0, 0x20, 0, 0], 8192);
+    assert_eq!(reply[..4], [0, 2 + 3 * 52, 0, 0]);
+    assert_eq!(reply.len(), 4 + 3 * 52);
+    let codes: Vec<_> = reply[4..].chunks(52).map(|d| (d[0], d[2])).collect();
+    assert_eq!(codes, [(0x5c, 0x81), (0x5d, 0x81), (0x5e, 0xa1)]);
+    let native = &reply[4 + 104..];
+    assert_eq!(native[3..5], [0, 52]);
+    assert_eq!(native[5..8], [0, 0x50, 0xbd]);
+    assert_eq!(native[12..16], 12_000_000u32.to_be_bytes());
+    assert_eq!(&native[16..32], b"LTO-CVE U-832   ");
+    let media = drive.data_in(&[0x44, 1, 0, 0, 0, 0, 0, 0x20, 0, 0], 8192);
+    assert_eq!((media.len(), media[4]), (56, 0x5e));
+}
+
+fn attribute(list: &[u8], wanted: u16) -> Option<(u8, Vec<u8>)> {
+    let mut rest = &list[4..];
+    while rest.len() >= 5 {
+        let id = u16::from_be_bytes([rest[0], rest[1]]);
+        let length = usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+        if id == wanted {
+            return Some((rest[2], rest[5..5 + length].to_vec()));
+        }
+        rest = &rest[5 + length..];
+    }
+    None
+}
+
+fn write_attribute(drive: &mut Host, id: u16, format: u8, value: &[u8]) -> Option<(u8, u8, u8)> {
+    let mut list = ((value.len() + 5) as u32).to_be_bytes().to_vec();
+    list.extend(id.to_be_bytes());
+    list.push(format);
+    list.extend((value.len() as u16).to_be_bytes());
+    list.extend(value);
+    let mut cdb = vec![0x8d, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    cdb.extend((list.len() as u32).to_be_bytes());
+    cdb.extend([0, 0]);
+    drive.send(&cdb, Data::Out(&list)).sense.map(|s| code(&s))
+}
+
+#[test]
+fn cartridge_memory() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let read = [0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0];
+    let all = drive.data_in(&read, 32768);
+    assert_eq!(u32::from_be_bytes(all[..4].try_into().unwrap()) as usize, all.len() - 4);
+    for (id, length) in [
+        (0x0000, 8),
+        (0x0001, 8),
+        (0x0003, 8),
+        (0x0006, 1),
+        (0x0007, 2),
+        (0x020a, 40),
+        (0x0220, 8),
+        (0x0400, 8),
+        (0x0401, 32),
+        (0x0402, 4),
+        (0x0404, 8),
+        (0x0405, 1),
+        (0x0406, 8),
+        (0x0408, 1),
+    ] {
+        let (flags, value) = attribute(&all, id).unwrap_or_else(|| panic!("{id:04x}"));
+        assert_eq!((flags & 0x80, value.len()), (0x80, length), "{id:04x}");
+    }
+    assert_eq!(attribute(&all, 0x0003).unwrap().1, 1u64.to_be_bytes());
+    // Stored, padded, overwritten whole, removed.
+    assert_eq!(write_attribute(&mut drive, 0x0803, 2, b"a long label"), None);
+    assert_eq!(write_attribute(&mut drive, 0x0803, 2, b"short"), None);
+    assert_eq!(write_attribute(&mut drive, 0x0800, 1, b"ME"), None);
+    let all = drive.data_in(&read, 32768);
+    let (flags, label) = attribute(&all, 0x0803).unwrap();
+    assert_eq!((flags, label.len(), &label[..6]), (2, 160, &b"short\0"[..]));
+    assert_eq!(attribute(&all, 0x0800), Some((1, b"ME      ".to_vec())));
+    let mut from = read;
+    from[8] = 8;
+    assert_eq!(attribute(&drive.data_in(&from, 32768), 0x0401), None);
+    assert_eq!(write_attribute(&mut drive, 0x0803, 2, b""), None);
+    // It stays with the cartridge, over moves and formats.
+    drive.good(&[0x04, 0, 0, 0, 0, 0]);
+    let mut changer = rig.changer();
+    changer.good(&move_medium(256, 257));
+    let mut other = rig.drive(1);
+    other.settle();
+    let all = other.data_in(&read, 32768);
+    assert_eq!(attribute(&all, 0x0803), None);
+    assert!(attribute(&all, 0x0800).is_some());
+    assert_eq!(attribute(&all, 0x0003).unwrap().1, 2u64.to_be_bytes());
+    // Refusals.
+    assert_eq!(write_attribute(&mut other, 0x0401, 1, b"x"), Some((5, 0x26, 0)));
+    assert_eq!(write_attribute(&mut other, 0x0800, 1, b"too long for it"), Some((5, 0x26, 0)));
+    assert_eq!(write_attribute(&mut other, 0x0900, 1, b"x"), Some((5, 0x26, 0)));
+    assert_eq!(write_attribute(&mut other, 0x1623, 0, b"x"), None);
+    other.fails(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 1, 0, 0, 0], (5, 0x24, 0));
+    assert_eq!(
+        other.data_in(&[0x8c, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0], 64),
+        [0, 2, 0, 1]
+    );
+    assert!(other.data_in(&[0x8c, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0], 4096).len() > 40);
+}
