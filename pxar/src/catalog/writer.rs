@@ -62,6 +62,13 @@ impl<W: Write> Writer<W> {
         Ok(self.inner)
     }
 
+    /// Memory that grows with the catalog's content.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        let of = |d: &OpenDirectory| d.entries.capacity() + 16 * d.directories.capacity();
+        self.open.iter().map(of).sum::<usize>() + self.block.capacity()
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.is_broken {
             return Err(Error::Broken);

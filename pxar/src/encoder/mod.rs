@@ -24,7 +24,7 @@
 
 mod output;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::{self, Read, Write};
 
