@@ -41,7 +41,7 @@ pub enum Error {
         /// Where it was to go.
         to: String,
         /// What the device or the way to it reported.
-        source: transport::Error,
+        source: Box<transport::Error>,
     },
     /// The library reports no drive or no slot.
     #[error("changer {changer} reports no {what}; check the library's configuration")]
@@ -50,6 +50,21 @@ pub enum Error {
         changer: String,
         /// `drives` or `slots`.
         what: &'static str,
+    },
+    /// The library contradicts itself about how many elements it has.
+    #[error(
+        "changer {changer}: {assigned} {what} are configured but {reported} reported; \
+         take inventory or restart the library"
+    )]
+    Counts {
+        /// The changer as the user named it.
+        changer: String,
+        /// `drives`, `slots`, …
+        what: &'static str,
+        /// Count of the element address assignment page.
+        assigned: usize,
+        /// Elements in the element status.
+        reported: usize,
     },
     /// No drive of this number.
     #[error("changer {changer} has no drive {drive}; it has {count} (numbered from 0)")]
@@ -161,7 +176,8 @@ impl Error {
     /// The sense data behind the error, if the device sent some.
     pub fn sense(&self) -> Option<&Sense> {
         match self {
-            Error::Scsi { source, .. } | Error::Move { source, .. } => source.sense(),
+            Error::Scsi { source, .. } => source.sense(),
+            Error::Move { source, .. } => source.sense(),
             _ => None,
         }
     }
@@ -173,17 +189,19 @@ impl Error {
 
     /// The same may work later without anybody doing anything.
     pub fn is_retryable(&self) -> bool {
-        match self {
-            Error::Scsi { source, .. } | Error::Move { source, .. } => match source {
-                transport::Error::Status { status, .. } => matches!(
-                    status,
-                    transport::Status::Busy
-                        | transport::Status::TaskSetFull
-                        | transport::Status::ReservationConflict
-                ),
-                _ => source.sense().is_some_and(Sense::is_becoming_ready),
-            },
-            _ => false,
+        let source = match self {
+            Error::Scsi { source, .. } => source,
+            Error::Move { source, .. } => source,
+            _ => return false,
+        };
+        match source {
+            transport::Error::Status { status, .. } => matches!(
+                status,
+                transport::Status::Busy
+                    | transport::Status::TaskSetFull
+                    | transport::Status::ReservationConflict
+            ),
+            _ => source.sense().is_some_and(Sense::is_becoming_ready),
         }
     }
 

@@ -97,6 +97,22 @@ impl Script {
         self.push(cdb, None, Answer::Check(sense))
     }
 
+    /// Takes the first `count` steps away.
+    pub fn skip(&mut self, count: usize) -> &mut Script {
+        let mut steps = self.lock();
+        let count = count.min(steps.len());
+        drop(steps.drain(..count));
+        drop(steps);
+        self
+    }
+
+    /// Moves all steps of `other` behind those of this script.
+    pub fn append(&mut self, other: &mut Script) -> &mut Script {
+        let mut moved = std::mem::take(&mut *other.lock());
+        self.lock().append(&mut moved);
+        self
+    }
+
     /// How many steps have not been played.
     pub fn remaining(&self) -> usize {
         self.lock().len()
