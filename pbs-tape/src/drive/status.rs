@@ -120,6 +120,14 @@ impl Drive {
             .collect())
     }
 
+    /// Native capacity left on the tape in bytes (MAM 0000h, which counts MiB). `None` if the drive
+    /// does not tell.
+    pub fn remaining_bytes(&mut self) -> Result<Option<u64>> {
+        let attributes = self.attributes()?;
+        let found = attributes.iter().find(|one| one.id == attribute::REMAINING_CAPACITY);
+        Ok(found.and_then(Attribute::number).map(|mebibytes| mebibytes.saturating_mul(1 << 20)))
+    }
+
     /// Writes one attribute into the cartridge memory.
     pub(super) fn write_attribute(&mut self, one: &Attribute) -> Result<()> {
         attribute::write(&mut self.transport, one)
