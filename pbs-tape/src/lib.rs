@@ -10,7 +10,7 @@
 //! * [`mod@format`]: the bytes on tape;
 //! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
-//! * [`loader`]: bringing the right tape into the drive;
+//! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`write`] and [`restore`]: datastore to tape and back;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
@@ -22,6 +22,8 @@ mod error;
 pub mod format;
 pub mod loader;
 pub mod media;
+pub mod operations;
+pub mod restore;
 pub mod write;
 #[cfg(test)]
 mod testing;

@@ -145,6 +145,11 @@ impl AlignedBlock {
         AlignedBlock { memory, start }
     }
 
+    /// The bytes of the block.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.as_mut_slice()
+    }
+
     fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + BLOCK_BYTES]
     }

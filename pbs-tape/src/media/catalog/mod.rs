@@ -22,7 +22,7 @@ pub mod record;
 mod snapshot_list;
 
 pub use content::{CatalogContent, StoreContent};
-pub(crate) use content::{DigestMap, DigestSet};
+pub(crate) use content::DigestSet;
 pub use file::{MediaCatalog, check_catalog_stream};
 pub use snapshot_list::snapshot_list;
 

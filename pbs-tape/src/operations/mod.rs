@@ -1,0 +1,62 @@
+//! What an operator can ask for, one file an operation. A command line or a server calls these and
+//! shows what they return; every result can be serialised, with the field names that operators know.
+//!
+//! All of them take the state directory and a [`MediaLoader`], which stands for one drive that the
+//! caller has locked (a drive station does so by existing).
+
+pub mod catalog;
+pub mod erase;
+pub mod inventory;
+pub mod label;
+pub mod media;
+pub mod read_label;
+pub mod scan;
+
+use datastore::Progress;
+
+use crate::device::TapeDevice;
+use crate::error::Result;
+use crate::format::label::Labels;
+use crate::loader::{MediaLoader, read_tape_labels};
+use crate::media::{Inventory, Lock, MediaCatalog, MediaId, StateDir};
+
+/// The lock that goes with the pool that a tape belongs to.
+fn lock_pool_of(state: &StateDir, pool: Option<&str>) -> Result<Lock> {
+    match pool {
+        Some(pool) => state.lock_pool(pool),
+        None => state.lock_unassigned_pool(),
+    }
+}
+
+fn media_id(labels: &Labels) -> MediaId {
+    MediaId {
+        label: labels.media.clone(),
+        media_set_label: labels.media_set.as_ref().map(|found| found.label.clone()),
+    }
+}
+
+/// Lets the inventory know a tape whose labels were read, and drops a catalog that can't be its own.
+fn inventorize(state: &StateDir, labels: &Labels) -> Result<MediaId> {
+    let id = media_id(labels);
+    let _pool_lock = lock_pool_of(state, id.pool())?;
+    let _set_lock = match id.assigned_set() {
+        Some(set) => Some(state.lock_media_set(&set.uuid)?),
+        None => None,
+    };
+    MediaCatalog::destroy_unrelated(state, &id)?;
+    Inventory::load(state)?.store(id.clone(), false)?;
+    Ok(id)
+}
+
+/// Opens the tape in the drive and reads its labels.
+fn open_and_read_labels(
+    loader: &mut dyn MediaLoader,
+    progress: &dyn Progress,
+) -> Result<(Box<dyn TapeDevice>, Option<Labels>)> {
+    let mut device = loader.open(progress)?;
+    let labels = read_tape_labels(&mut *device)?;
+    Ok((device, labels))
+}
+
+#[cfg(test)]
+mod tests;

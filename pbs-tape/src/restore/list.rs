@@ -1,0 +1,383 @@
+//! Chosen snapshots: their archives first, then the chunks that they need and the datastore lacks,
+//! each tape as few times as possible, then the snapshots appear.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME, parse_qualified_name};
+use datastore::index::Index;
+use datastore::{Namespace, SnapshotPath};
+use uuid::Uuid;
+
+use super::chunks::store_chunks;
+use super::tape_files::{is_tape_damage, judge_chunk_archive};
+use super::unpack::{Groups, exists, finish, read_manifest};
+use super::{Job, RestoreReport, SharedStore, Target};
+use crate::device::TapeDevice;
+use crate::error::{Error, IoResultExt, Result, ResultExt};
+use crate::format::block::{Opened, StreamReader};
+use crate::format::chunk_archive::ChunkArchiveReader;
+use crate::format::header::ContentHeader;
+use crate::format::snapshot_archive::{
+    SnapshotArchiveHeader, read_snapshot_archive_header, read_snapshot_files,
+};
+use crate::loader::{MediaLoader, check_abort};
+use crate::media::MediaSet;
+use crate::media::catalog::DigestSet;
+use crate::media::set::SetCatalogs;
+
+/// A snapshot that was chosen and is on tape.
+struct Wanted {
+    /// `store:snapshot`, for messages.
+    name: String,
+    archive: SnapshotArchiveHeader,
+    namespace: Namespace,
+    snapshot: SnapshotPath,
+    target: Target,
+    media: Uuid,
+    file: u64,
+    /// Where its files wait for its chunks.
+    folder: PathBuf,
+    /// What its indexes name, known after its archive was read.
+    digests: DigestSet,
+    failed: bool,
+}
+
+pub(super) fn restore(
+    job: &Job<'_>,
+    loader: &mut dyn MediaLoader,
+    set: &MediaSet,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let members = set.require_complete()?;
+    let catalogs = SetCatalogs::load(job.state, job.inventory, set)?;
+    let mut wanted = select(job, &catalogs, report)?;
+    // The lock on the set makes these folders ours alone; an earlier try may have left something.
+    let folders: Vec<PathBuf> = job
+        .options
+        .stores
+        .targets()
+        .iter()
+        .map(|target| temp_folder(&target.store, &job.options.media_set))
+        .collect();
+    for folder in &folders {
+        if folder.exists() {
+            fs::remove_dir_all(folder).at(folder)?;
+        }
+    }
+    let result = restore_selected(job, loader, &members, &catalogs, &mut wanted, report);
+    for folder in folders {
+        // Only copies of what is on tape.
+        let _ = fs::remove_dir_all(folder);
+    }
+    result
+}
+
+fn restore_selected(
+    job: &Job<'_>,
+    loader: &mut dyn MediaLoader,
+    members: &[Uuid],
+    catalogs: &SetCatalogs,
+    wanted: &mut [Wanted],
+    report: &mut RestoreReport,
+) -> Result<()> {
+    fetch_archives(job, loader, members, wanted, report)?;
+    fetch_chunks(job, loader, members, catalogs, wanted, report)?;
+    let mut groups = Groups::default();
+    for one in wanted.iter().filter(|one| !one.failed) {
+        check_abort(job.progress)?;
+        match publish(job, &mut groups, one) {
+            Ok(true) => {
+                job.progress.note(&format!("restored snapshot {}", one.name));
+                report.snapshots_restored.push(one.name.clone());
+            }
+            Ok(false) => {
+                report.snapshots_skipped.push((one.name.clone(), "it exists already".into()));
+            }
+            Err(e) => report.failed(job.progress, &one.name, &e),
+        }
+    }
+    Ok(())
+}
+
+fn temp_folder(store: &SharedStore, set: &Uuid) -> PathBuf {
+    store.base().join(".tmp").join(set.to_string())
+}
+
+/// What of the list can be restored.
+fn select(
+    job: &Job<'_>,
+    catalogs: &SetCatalogs,
+    report: &mut RestoreReport,
+) -> Result<Vec<Wanted>> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for text in &job.options.snapshots {
+        let bad = |reason: String| Error::BadArgument {
+            what: "snapshot",
+            value: text.clone(),
+            reason,
+        };
+        let (store, name) = text
+            .split_once(':')
+            .ok_or_else(|| bad("it must have the form store:[ns/…/]type/id/time".into()))?;
+        let (namespace, snapshot) =
+            parse_qualified_name(name).map_err(|e| bad(e.to_string()))?;
+        if wanted.iter().any(|known| known.name == *text) {
+            continue;
+        }
+        let mut skip = |reason: &str| {
+            job.progress.warn(&format!("snapshot {text} is left out: {reason}"));
+            report.snapshots_skipped.push((text.clone(), reason.to_string()));
+        };
+        let Some(target) = job.options.stores.target(store) else {
+            skip("its datastore is not mapped");
+            continue;
+        };
+        let Some((media, file)) = catalogs.find_snapshot(store, name) else {
+            let error = bad(format!("it is not in media set {}", job.options.media_set));
+            report.failed(job.progress, text, &error);
+            continue;
+        };
+        if exists(&target.store, &namespace, &snapshot)? {
+            skip("it exists already");
+            continue;
+        }
+        // Both parts of the path were parsed and printed again: no name leads out of the folder.
+        let folder = temp_folder(&target.store, &job.options.media_set)
+            .join(safe_store_name(store)?)
+            .join(datastore::hierarchy::qualified_name(&namespace, &snapshot));
+        wanted.push(Wanted {
+            name: text.clone(),
+            archive: SnapshotArchiveHeader { snapshot: name.into(), store: store.into() },
+            namespace,
+            snapshot,
+            target: target.clone(),
+            media,
+            file,
+            folder,
+            digests: DigestSet::default(),
+            failed: false,
+        });
+    }
+    Ok(wanted)
+}
+
+fn safe_store_name(store: &str) -> Result<&str> {
+    datastore::hierarchy::check_datastore_name(store)?;
+    Ok(store)
+}
+
+/// Phase 1: the snapshot archives, tape by tape.
+fn fetch_archives(
+    job: &Job<'_>,
+    loader: &mut dyn MediaLoader,
+    members: &[Uuid],
+    wanted: &mut [Wanted],
+    report: &mut RestoreReport,
+) -> Result<()> {
+    for media in members {
+        let mut here: Vec<&mut Wanted> =
+            wanted.iter_mut().filter(|one| one.media == *media).collect();
+        if here.is_empty() {
+            continue;
+        }
+        here.sort_by_key(|one| one.file);
+        let (id, mut device) = job.load(loader, media, report)?;
+        for one in here {
+            check_abort(job.progress)?;
+            job.progress.note(&format!("File {}: snapshot archive {}", one.file, one.name));
+            let fetched =
+                fetch_archive(&mut *device, one).on_tape(&id.label.label_text, one.file);
+            match fetched {
+                Ok(()) => {}
+                Err(e) if is_tape_damage(&e) || matches!(e.cause(), Error::Datastore(_)) => {
+                    one.failed = true;
+                    report.failed(job.progress, &one.name, &e);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fetch_archive(device: &mut dyn TapeDevice, one: &mut Wanted) -> Result<()> {
+    device.move_to_file(one.file)?;
+    let mut stream = open_file(device)?;
+    let header = ContentHeader::read(&mut stream)?;
+    let archive = read_snapshot_archive_header(&mut stream, &header)?;
+    if archive != one.archive {
+        return Err(Error::malformed(
+            "snapshot archive",
+            format!(
+                "it holds {}:{}, the catalog says {}",
+                archive.store, archive.snapshot, one.name
+            ),
+        ));
+    }
+    fs::create_dir_all(&one.folder).at(&one.folder)?;
+    read_snapshot_files(&mut stream, |name, _metadata, _size, content| {
+        if ArchiveKind::of(name).is_none() || !datastore::hierarchy::is_safe_id(name) {
+            return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
+        }
+        let path = one.folder.join(name);
+        let mut file = File::create_new(&path).at(&path)?;
+        // The tape's own error is inside; it says more than that copying failed.
+        std::io::copy(content, &mut file)
+            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
+        Ok(())
+    })?;
+    if stream.is_incomplete()? {
+        return Err(Error::malformed("snapshot archive", "it is marked as incomplete"));
+    }
+    for entry in fs::read_dir(&one.folder).at(&one.folder)? {
+        let path = entry.at(&one.folder)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if matches!(
+            ArchiveKind::of(name),
+            Some(ArchiveKind::DynamicIndex | ArchiveKind::FixedIndex)
+        ) {
+            let index = Index::load(&**one.target.store.storage(), &path)?;
+            one.digests.extend(index.digests());
+        }
+    }
+    Ok(())
+}
+
+fn open_file(device: &mut dyn TapeDevice) -> Result<StreamReader<'_>> {
+    match StreamReader::open(device)? {
+        Opened::File(stream) => Ok(stream),
+        Opened::Filemark => Err(Error::StrayFilemark),
+        Opened::EndOfData => Err(Error::UnexpectedEndOfData { blocks: 0 }),
+    }
+}
+
+/// Which chunks to take from which file of which tape, for each target.
+type Plan = BTreeMap<Uuid, BTreeMap<u64, (String, DigestSet)>>;
+
+/// Phase 2: the chunks that the targets lack.
+fn fetch_chunks(
+    job: &Job<'_>,
+    loader: &mut dyn MediaLoader,
+    members: &[Uuid],
+    catalogs: &SetCatalogs,
+    wanted: &[Wanted],
+    report: &mut RestoreReport,
+) -> Result<()> {
+    let mut plan = Plan::new();
+    let mut looked_at: BTreeMap<(&str, &str), DigestSet> = BTreeMap::new();
+    for one in wanted.iter().filter(|one| !one.failed) {
+        let store = one.archive.store.as_str();
+        let seen = looked_at.entry((store, one.target.name.as_str())).or_default();
+        for digest in &one.digests {
+            if !seen.insert(*digest) || one.target.store.chunks().touch(digest)? {
+                continue;
+            }
+            // A chunk that no catalog knows is found missing when the snapshot is to appear.
+            if let Some((media, file)) = catalogs.find_chunk(store, digest) {
+                let files = plan.entry(media).or_default();
+                let (_, digests) =
+                    files.entry(file).or_insert_with(|| (store.into(), DigestSet::default()));
+                digests.insert(*digest);
+            }
+        }
+    }
+    for media in members {
+        let Some(files) = plan.remove(media) else { continue };
+        let (id, mut device) = job.load(loader, media, report)?;
+        for (file, (store, digests)) in files {
+            check_abort(job.progress)?;
+            let Some(target) = job.options.stores.target(&store) else { continue };
+            job.progress.note(&format!("File {file}: {} chunks wanted", digests.len()));
+            let fetched =
+                fetch_from_archive(job, &mut *device, file, &store, target, digests, report)
+                    .on_tape(&id.label.label_text, file);
+            match fetched {
+                Ok(()) => {}
+                Err(e) if is_tape_damage(&e) => report.damaged(job.progress, &e),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fetch_from_archive(
+    job: &Job<'_>,
+    device: &mut dyn TapeDevice,
+    file: u64,
+    store: &str,
+    target: &Target,
+    mut wanted: DigestSet,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    device.move_to_file(file)?;
+    let mut stream = open_file(device)?;
+    let header = ContentHeader::read(&mut stream)?;
+    let mut archive = ChunkArchiveReader::new(&mut stream, &header)?;
+    if archive.store() != store {
+        return Err(Error::malformed(
+            "chunk archive",
+            format!("it is of datastore {}, the catalog says {store}", archive.store()),
+        ));
+    }
+    let (result, stored) = store_chunks(&target.store, job.options.writers, job.progress, |sink| {
+        let mut blob = sink.buffer();
+        while !wanted.is_empty() {
+            check_abort(job.progress)?;
+            match archive.next_chunk(&mut blob)? {
+                None => break,
+                Some(digest) if wanted.remove(&digest) => {
+                    sink.put(digest, std::mem::replace(&mut blob, sink.buffer()))?;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    })?;
+    report.chunks += stored.chunks;
+    report.chunk_bytes += stored.chunk_bytes;
+    report.chunks_present += stored.present;
+    for (_, reason) in &stored.bad {
+        report.damaged(job.progress, &Error::malformed("chunk archive", reason.clone()));
+    }
+    if let Err(e) = &result
+        && e.is_aborted()
+    {
+        return result;
+    }
+    if result.is_err() {
+        judge_chunk_archive(&mut stream, result)?;
+    }
+    Ok(())
+}
+
+/// Phase 3: the snapshot appears. False: it exists.
+fn publish(job: &Job<'_>, groups: &mut Groups, one: &Wanted) -> Result<bool> {
+    let begun = groups.begin(&one.target, &one.namespace, &one.snapshot, &job.options.owner)?;
+    let Some(mut writer) = begun else { return Ok(false) };
+    let mut manifest = None;
+    let mut names: Vec<PathBuf> = fs::read_dir(&one.folder)
+        .at(&one.folder)?
+        .map(|entry| entry.map(|entry| entry.path()).at(&one.folder))
+        .collect::<Result<_>>()?;
+    names.sort();
+    for path in names {
+        let mut file = File::open(&path).at(&path)?;
+        match file_name(&path) {
+            MANIFEST_NAME => manifest = Some(read_manifest(&mut file, &one.name)?),
+            name => writer.copy_file(name, &mut file as &mut dyn Read)?,
+        }
+    }
+    let manifest =
+        manifest.ok_or_else(|| Error::malformed("snapshot archive", "it has no manifest"))?;
+    finish(&one.name, writer, manifest)?;
+    Ok(true)
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+

@@ -1,0 +1,148 @@
+//! Walking over the files of a tape, whatever state they are in.
+
+use datastore::Progress;
+use uuid::Uuid;
+
+use crate::device::TapeDevice;
+use crate::error::{Error, Result, ResultExt};
+use crate::format::block::{Opened, StreamReader};
+use crate::format::header::ContentHeader;
+use crate::loader::check_abort;
+
+/// Whether the content of a file counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does.
+    Good,
+    /// Its writer gave it up, or was interrupted: as if it were not there.
+    Ignore,
+}
+
+/// Judges a chunk archive by how reading its entries ended, in the order that the format prescribes:
+/// an archive that its writer gave up counts as far as it goes; one without end marker is ignored;
+/// anything else that went wrong is damage.
+pub(crate) fn judge_chunk_archive(
+    stream: &mut StreamReader<'_>,
+    result: Result<()>,
+) -> Result<Verdict> {
+    let Err(error) = result else { return Ok(Verdict::Good) };
+    if matches!(error, Error::UnexpectedEndOfData { .. }) {
+        // The power went while it was written: no later file can hide behind this.
+        return Ok(Verdict::Ignore);
+    }
+    // A malformed entry says nothing about the rest of the file, which alone tells how it ended.
+    if !matches!(error, Error::NoEndMarker { .. }) && stream.skip_to_end().is_err() {
+        return Err(error);
+    }
+    match stream.has_end_marker() {
+        Ok(true) if stream.is_incomplete()? => Ok(Verdict::Good),
+        Ok(false) => Ok(Verdict::Ignore),
+        _ => Err(error),
+    }
+}
+
+/// Judges a file whose content is skipped or taken whole.
+pub(crate) fn judge_whole_file(stream: &mut StreamReader<'_>) -> Result<Verdict> {
+    match stream.skip_to_end() {
+        Ok(_) => {}
+        Err(Error::UnexpectedEndOfData { .. }) => return Ok(Verdict::Ignore),
+        Err(e) => return Err(e),
+    }
+    if stream.has_end_marker()? && !stream.is_incomplete()? {
+        Ok(Verdict::Good)
+    } else {
+        Ok(Verdict::Ignore)
+    }
+}
+
+/// One file met on the way.
+pub(crate) struct TapeFile<'s, 'd> {
+    pub number: u64,
+    pub header: ContentHeader,
+    pub stream: &'s mut StreamReader<'d>,
+}
+
+impl TapeFile<'_, '_> {
+    pub fn uuid(&self) -> Uuid {
+        self.header.uuid
+    }
+}
+
+/// Calls `each` for every file from the device's position to the end of data; the number of files
+/// on the tape.
+///
+/// If `each` (or opening the file) fails because the tape is damaged there, `damaged` is told and
+/// decides by its own result whether to go on behind the file. Other errors end the walk.
+pub(crate) fn walk(
+    device: &mut dyn TapeDevice,
+    tape: &str,
+    progress: &dyn Progress,
+    mut each: impl FnMut(TapeFile<'_, '_>) -> Result<()>,
+    mut damaged: impl FnMut(Error) -> Result<()>,
+) -> Result<u64> {
+    let mut number = device.file_number()?;
+    loop {
+        check_abort(progress)?;
+        match one_file(device, number, &mut each).on_tape(tape, number) {
+            Ok(Met::File | Met::Filemark) => {}
+            Ok(Met::EndOfData) => return Ok(number),
+            Err(e) if is_tape_damage(&e) => {
+                let at_end = matches!(e.cause(), Error::UnexpectedEndOfData { .. });
+                damaged(e)?;
+                if at_end {
+                    return Ok(number + 1);
+                }
+                // Where the tape stands is anybody's guess now.
+                device.move_to_file(number + 1)?;
+                number += 1;
+                continue;
+            }
+            Err(e) => return Err(e),
+        }
+        number += 1;
+        let at = device.file_number()?;
+        if at != number {
+            // Not everything of the file was read (`each` may stop early).
+            device.move_to_file(number)?;
+        }
+    }
+}
+
+enum Met {
+    File,
+    Filemark,
+    EndOfData,
+}
+
+fn one_file(
+    device: &mut dyn TapeDevice,
+    number: u64,
+    each: &mut impl FnMut(TapeFile<'_, '_>) -> Result<()>,
+) -> Result<Met> {
+    let mut stream = match StreamReader::open(device)? {
+        Opened::File(stream) => stream,
+        Opened::Filemark => return Ok(Met::Filemark),
+        Opened::EndOfData => return Ok(Met::EndOfData),
+    };
+    let header = match ContentHeader::read(&mut stream) {
+        Ok(header) => header,
+        Err(e) => {
+            // An abandoned file may end before its header does; nothing counts in it.
+            return match judge_whole_file(&mut stream) {
+                Ok(Verdict::Ignore) => Ok(Met::File),
+                _ => Err(e),
+            };
+        }
+    };
+    each(TapeFile { number, header, stream: &mut stream })?;
+    Ok(Met::File)
+}
+
+/// True if the error is about what is (or is not) on the tape at this place.
+pub(crate) fn is_tape_damage(error: &Error) -> bool {
+    match error.cause() {
+        Error::Drive(e) => e.is_damaged(),
+        Error::UnexpectedContent { .. } => true,
+        cause => cause.is_damaged(),
+    }
+}
