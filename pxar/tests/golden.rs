@@ -1,6 +1,8 @@
 //! Archives and catalogs written by the reference implementation, compared entry by entry, and
 //! written again.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Random trees on a real file system: archived, restored, and the same again, in content and all
 //! metadata; and read the same from front to back and at random.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

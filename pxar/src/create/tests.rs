@@ -4,9 +4,11 @@ use super::*;
 use crate::catalog;
 use crate::decoder::{Decoder, EntryKind, Event};
 use crate::monitor::Silent;
+use nix::unistd::geteuid;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 #[derive(Default)]
@@ -213,7 +215,7 @@ fn what_vanishes_is_skipped_and_counted() {
 fn what_may_not_be_read_is_skipped_and_counted() {
     let folder = tree(&["a", "b/x", "c"]);
     for name in ["a", "b"] {
-        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o0)).unwrap();
     }
     if geteuid().is_root() {
         eprintln!("skipped: root may read everything");

@@ -22,6 +22,8 @@
 //! # }
 //! ```
 
+mod file;
+mod items;
 mod output;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,17 +31,16 @@ pub(crate) mod tests;
 use std::io::{self, Read, Write};
 
 use zerocopy::IntoBytes;
-use zerocopy::byteorder::little_endian::{I64, U32, U64};
+use zerocopy::byteorder::little_endian::U64;
 
-use crate::acl::Named;
 use crate::error::{Error, Stream, path_of};
 use crate::format::goodbye::{self, RawRecord, Record};
-use crate::format::{
-    self, FORMAT_VERSION_2, HEADER_LEN, ItemType, RawAclDefault, RawAclNamed, RawDevice, RawEntry,
-    RawHeader, RawPayloadRef, XATTR_NAME_LEN_MAX, XATTR_VALUE_LEN_MAX,
-};
+use crate::format::{self, FORMAT_VERSION_2, HEADER_LEN, ItemType, RawDevice, RawHeader};
 use crate::metadata::{FileType, Metadata};
+use items::{expect_type, push_entry, push_item, push_payload_ref, push_string};
 use output::Output;
+
+pub use file::{Copied, CopyError, FileWriter};
 
 /// Where an entry begins in the (metadata) stream: what a hardlink to it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -474,239 +475,4 @@ impl<W: Write, P: Write> Encoder<W, P> {
         self.items.shrink_to(1 << 20);
         Ok((directory.name_start, directory.name_hash))
     }
-}
-
-/// What [`FileWriter::copy_from`] found at the end of its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copied {
-    /// Bytes that the source did not have; the writer still wants them.
-    pub missing_bytes: u64,
-    /// Whether the source goes on behind the file's announced size.
-    pub has_more: bool,
-}
-
-/// Why [`FileWriter::copy_from`] stopped.
-#[derive(Debug)]
-pub enum CopyError {
-    /// The source failed.
-    Source(io::Error),
-    /// The archive could not be written.
-    Archive(Error),
-    /// The callback asked to stop.
-    Stopped,
-}
-
-impl CopyError {
-    /// As an error about the file with this name or path.
-    #[must_use]
-    pub fn into_error(self, path: &[u8]) -> Error {
-        match self {
-            Self::Source(source) => Error::file("read", path, source),
-            Self::Archive(error) => error,
-            Self::Stopped => Error::Aborted,
-        }
-    }
-}
-
-/// Takes the content of one file, exactly as many bytes as were announced.
-///
-/// Dropping it unfinished leaves an archive that can't be continued.
-pub struct FileWriter<'a, W: Write, P: Write> {
-    encoder: &'a mut Encoder<W, P>,
-    start: u64,
-    hash: u64,
-    size: u64,
-    remaining: u64,
-    name: &'a [u8],
-}
-
-impl<W: Write, P: Write> FileWriter<'_, W, P> {
-    /// Bytes still wanted.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
-        self.remaining
-    }
-
-    /// Append content.
-    ///
-    /// # Errors
-    /// More bytes than announced, or the output fails.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let len = bytes.len() as u64;
-        if len > self.remaining {
-            return Err(Error::ContentSize {
-                path: path_of(self.name),
-                expected: self.size,
-                found: self.size - self.remaining + len,
-            });
-        }
-        self.write_content(bytes)?;
-        self.remaining -= len;
-        Ok(())
-    }
-
-    fn write_content(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        match &mut self.encoder.payload {
-            Some(payload) => payload.write(bytes),
-            None => self.encoder.archive.write(bytes),
-        }
-    }
-
-    /// Take the rest of the content from a reader, straight into the output's buffer.
-    ///
-    /// Each read asks for one byte more than the file still has, so that a file that grew is noticed
-    /// without a further call. `progress` gets the size of each piece and says whether to go on.
-    ///
-    /// # Errors
-    /// See [`CopyError`].
-    pub fn copy_from(
-        &mut self,
-        source: &mut dyn Read,
-        progress: &mut dyn FnMut(u64) -> bool,
-    ) -> Result<Copied, CopyError> {
-        loop {
-            let result = match &mut self.encoder.payload {
-                Some(payload) => payload.fill_from(source, self.remaining),
-                None => self.encoder.archive.fill_from(source, self.remaining),
-            };
-            let filled = result?;
-            self.remaining -= filled.bytes;
-            if filled.bytes > 0 && !progress(filled.bytes) {
-                return Err(CopyError::Stopped);
-            }
-            if filled.is_end || filled.has_more {
-                return Ok(Copied { missing_bytes: self.remaining, has_more: filled.has_more });
-            }
-        }
-    }
-
-    /// Append zeros until the file has its announced size.
-    ///
-    /// # Errors
-    /// The output fails.
-    pub fn pad_with_zeros(&mut self) -> Result<(), Error> {
-        static ZEROS: [u8; 65536] = [0; 65536];
-        while self.remaining > 0 {
-            let len = self.remaining.min(ZEROS.len() as u64);
-            let (piece, _) = ZEROS.split_at(len as usize);
-            self.write(piece)?;
-        }
-        Ok(())
-    }
-
-    /// End the file.
-    ///
-    /// # Errors
-    /// Fewer bytes than announced came; the archive can't be continued then.
-    pub fn finish(self) -> Result<LinkOffset, Error> {
-        if self.remaining > 0 {
-            return Err(Error::ContentSize {
-                path: path_of(self.name),
-                expected: self.size,
-                found: self.size - self.remaining,
-            });
-        }
-        let elsewhere = if self.encoder.payload.is_some() { self.size } else { 0 };
-        self.encoder.file_open = false;
-        self.encoder.record_child(self.start, self.hash, elsewhere);
-        Ok(LinkOffset(self.start))
-    }
-}
-
-fn push_item(out: &mut Vec<u8>, kind: ItemType, content: &[u8]) {
-    out.extend_from_slice(RawHeader::new(kind, content.len() as u64).as_bytes());
-    out.extend_from_slice(content);
-}
-
-/// An item of a fixed head and a string with its NUL.
-fn push_string(out: &mut Vec<u8>, kind: ItemType, head: &[u8], string: &[u8]) {
-    let len = head.len() + string.len() + 1;
-    out.extend_from_slice(RawHeader::new(kind, len as u64).as_bytes());
-    out.extend_from_slice(head);
-    out.extend_from_slice(string);
-    out.push(0);
-}
-
-fn push_payload_ref(out: &mut Vec<u8>, offset: u64, size: u64) {
-    let reference = RawPayloadRef { offset: U64::new(offset), size: U64::new(size) };
-    push_item(out, ItemType::PayloadRef, reference.as_bytes());
-}
-
-fn push_named(out: &mut Vec<u8>, kind: ItemType, list: &[Named]) {
-    for named in list {
-        let raw = RawAclNamed { id: U64::new(named.id), permissions: U64::new(named.permissions) };
-        push_item(out, kind, raw.as_bytes());
-    }
-}
-
-fn expect_type(
-    name: &[u8],
-    metadata: &Metadata,
-    allowed: &[FileType],
-    what: &'static str,
-) -> Result<(), Error> {
-    if metadata.file_type().is_some_and(|found| allowed.contains(&found)) {
-        Ok(())
-    } else {
-        Err(Error::WrongKind { path: path_of(name), expected: what.trim_start_matches("a ") })
-    }
-}
-
-/// ENTRY and attribute items in the format's order.
-fn push_entry(out: &mut Vec<u8>, name: &[u8], metadata: &Metadata) -> Result<(), Error> {
-    let unstorable = |reason| Error::Unstorable { name: path_of(name), reason };
-    if metadata.mtime.nanos > 999_999_999 {
-        return Err(unstorable("nanoseconds of the modification time exceed a second"));
-    }
-    let entry = RawEntry {
-        mode: U64::new(metadata.mode),
-        flags: U64::new(metadata.flags),
-        uid: U32::new(metadata.uid),
-        gid: U32::new(metadata.gid),
-        mtime_secs: I64::new(metadata.mtime.secs),
-        mtime_nanos: U32::new(metadata.mtime.nanos),
-        zero: U32::new(0),
-    };
-    push_item(out, ItemType::Entry, entry.as_bytes());
-    for xattr in &metadata.xattrs {
-        if xattr.name.is_empty()
-            || xattr.name.len() > XATTR_NAME_LEN_MAX
-            || xattr.name.contains(&0)
-            || xattr.name.len() + 1 + xattr.value.len() > XATTR_NAME_LEN_MAX + XATTR_VALUE_LEN_MAX
-        {
-            return Err(unstorable("an extended attribute exceeds the format's limits"));
-        }
-        let len = xattr.name.len() + 1 + xattr.value.len();
-        out.extend_from_slice(RawHeader::new(ItemType::Xattr, len as u64).as_bytes());
-        out.extend_from_slice(&xattr.name);
-        out.push(0);
-        out.extend_from_slice(&xattr.value);
-    }
-    let acl = &metadata.acl;
-    push_named(out, ItemType::AclUser, &acl.users);
-    push_named(out, ItemType::AclGroup, &acl.groups);
-    if let Some(permissions) = acl.group_obj {
-        push_item(out, ItemType::AclGroupObj, U64::new(permissions).as_bytes());
-    }
-    if let Some(base) = &acl.default {
-        let raw = RawAclDefault {
-            user_obj: U64::new(base.user_obj),
-            group_obj: U64::new(base.group_obj),
-            other: U64::new(base.other),
-            mask: U64::new(base.mask),
-        };
-        push_item(out, ItemType::AclDefault, raw.as_bytes());
-    }
-    push_named(out, ItemType::AclDefaultUser, &acl.default_users);
-    push_named(out, ItemType::AclDefaultGroup, &acl.default_groups);
-    if let Some(fcaps) = &metadata.fcaps {
-        if fcaps.len() > XATTR_NAME_LEN_MAX + XATTR_VALUE_LEN_MAX {
-            return Err(unstorable("the file capabilities exceed the format's limits"));
-        }
-        push_item(out, ItemType::Fcaps, fcaps);
-    }
-    if let Some(id) = metadata.quota_project_id {
-        push_item(out, ItemType::QuotaProjectId, U64::new(id).as_bytes());
-    }
-    Ok(())
 }

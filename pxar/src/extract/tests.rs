@@ -5,6 +5,7 @@ use crate::Encoder;
 use crate::exclude::PatternList;
 use crate::format::{ItemType, RawHeader};
 use crate::monitor::Silent;
+use nix::unistd::{getegid, geteuid};
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
