@@ -1,6 +1,8 @@
 //! Snapshots through the crate's public door: they appear whole or not at all, exclude each other
 //! as they should, and damage is found.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ fn back_up(
 ) -> Result<Manifest, Error> {
     let path = snapshot(name);
     let group = GroupWriter::open(store, namespace, path.group(), OWNER)?;
-    let mut writer = SnapshotWriter::begin_backup(&group, path.time())?;
+    let writer = SnapshotWriter::begin_backup(&group, path.time())?;
     let mode = if key.is_some() { CryptMode::Encrypt } else { CryptMode::None };
     let mut entries = Vec::new();
     for content in chunks {
@@ -169,7 +171,7 @@ fn an_unfinished_backup_leaves_nothing() {
     let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
     {
         let group = GroupWriter::open(&store, &root, path.group(), OWNER).unwrap();
-        let mut writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
+        let writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
         let blob = DataBlob::encode(b"x", None, true).unwrap();
         writer.add_blob("x.conf.blob", &blob, CryptMode::None).unwrap();
         // In progress: listed as unfinished, not readable.
@@ -219,7 +221,7 @@ fn a_manifest_that_does_not_fit_its_files_is_not_published() {
     let blob = DataBlob::encode(b"x", None, true).unwrap();
     let attempt = |spoil: &dyn Fn(&mut Manifest, datastore::manifest::FileInfo)| {
         let group = GroupWriter::open(&store, &root, path.group(), OWNER).unwrap();
-        let mut writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
+        let writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
         let file = writer.add_blob("x.conf.blob", &blob, CryptMode::None).unwrap();
         let mut manifest = Manifest::new(&path);
         spoil(&mut manifest, file);
@@ -252,7 +254,7 @@ fn a_manifest_that_does_not_fit_its_files_is_not_published() {
     attempt(&|m, f| m.add(f).unwrap()).unwrap();
 
     let group = GroupWriter::open(&store, &root, path.group(), OWNER).unwrap();
-    let mut writer = SnapshotWriter::begin_backup(&group, path.time() + 1).unwrap();
+    let writer = SnapshotWriter::begin_backup(&group, path.time() + 1).unwrap();
     for bad in ["index.json.blob", "client.log.blob", "../x.blob", "x.didx", "x"] {
         assert!(writer.add_blob(bad, &blob, CryptMode::None).is_err(), "{bad}");
     }
@@ -367,7 +369,7 @@ fn a_restored_snapshot_needs_all_its_chunks() {
     let (_dir2, target) = new_store();
     for complete in [false, true] {
         let group = GroupWriter::open(&target, &root, name.group(), OWNER).unwrap();
-        let mut writer = SnapshotWriter::begin_restore(&group, name.time()).unwrap();
+        let writer = SnapshotWriter::begin_restore(&group, name.time()).unwrap();
         for info in reader.manifest().files() {
             writer.copy_file(&info.filename, &mut &file(&info.filename)[..]).unwrap();
         }

@@ -28,8 +28,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::DataBlob;
 use crate::chunk_store::{Inserted, SyncLevel};
@@ -157,12 +157,12 @@ pub struct SnapshotWriter {
     dir: PathBuf,
     base: Option<BaseSnapshot>,
     /// Files written so far.
-    files: Vec<FileInfo>,
+    files: Mutex<Vec<FileInfo>>,
     count: AtomicU64,
     duplicates: AtomicU64,
     plain_bytes: AtomicU64,
     stored_bytes: AtomicU64,
-    finished: bool,
+    finished: AtomicBool,
     // Dropped after everything above is cleaned up, in this order.
     snapshot_guard: Option<Guard>,
     _process_guard: SharedGuard,
@@ -245,12 +245,12 @@ impl SnapshotWriter {
             snapshot,
             dir,
             base,
-            files: Vec::new(),
+            files: Mutex::default(),
             count: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             plain_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
-            finished: false,
+            finished: AtomicBool::new(false),
             snapshot_guard: Some(guard),
             _process_guard: process_guard,
         })
@@ -322,7 +322,7 @@ impl SnapshotWriter {
     /// Writes the index of an archive of chunks of varying length, given in order with their
     /// lengths.
     pub fn add_dynamic_index(
-        &mut self,
+        &self,
         filename: &str,
         chunks: &[(u64, Digest)],
         crypt_mode: CryptMode,
@@ -338,7 +338,7 @@ impl SnapshotWriter {
 
     /// Writes the index of an image of `size` bytes, whose chunks are given in order.
     pub fn add_fixed_index(
-        &mut self,
+        &self,
         filename: &str,
         size: u64,
         digests: Vec<Digest>,
@@ -355,7 +355,7 @@ impl SnapshotWriter {
 
     /// Writes a small file.
     pub fn add_blob(
-        &mut self,
+        &self,
         filename: &str,
         blob: &DataBlob,
         crypt_mode: CryptMode,
@@ -369,7 +369,7 @@ impl SnapshotWriter {
 
     /// Copies a file of the snapshot verbatim, as a restore from tape does. Whether it is what the
     /// manifest says is checked at the end.
-    pub fn copy_file(&mut self, filename: &str, content: &mut dyn io::Read) -> Result<()> {
+    pub fn copy_file(&self, filename: &str, content: &mut dyn io::Read) -> Result<()> {
         let kind = ArchiveKind::of(filename).filter(|_| is_safe_id(filename));
         let Some(kind) = kind else {
             return Err(Error::InvalidName {
@@ -423,13 +423,18 @@ impl SnapshotWriter {
     /// The chunks that the files copied so far need, each once.
     pub fn needed_chunks(&self) -> Result<std::collections::HashSet<Digest>> {
         let mut digests = std::collections::HashSet::new();
-        for file in &self.files {
+        for file in self.files().iter() {
             if ArchiveKind::of(&file.filename) != Some(ArchiveKind::Blob) {
                 let index = Index::load(&**self.store().storage(), &self.dir.join(&file.filename))?;
                 digests.extend(index.digests());
             }
         }
         Ok(digests)
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<FileInfo>> {
+        // A thread that panicked while it held the list had nothing half done in it.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_name(&self, filename: &str, kind: ArchiveKind) -> Result<()> {
@@ -441,7 +446,10 @@ impl SnapshotWriter {
         if filename == MANIFEST_NAME || filename == CLIENT_LOG_NAME {
             return Err(invalid("this name is reserved"));
         }
-        if self.files.iter().any(|file| file.filename == filename) {
+        if self.finished.load(Ordering::Acquire) {
+            return Err(invalid("the snapshot is finished"));
+        }
+        if self.files().iter().any(|file| file.filename == filename) {
             return Err(Error::Exists { what: format!("archive {filename} of this backup") });
         }
         Ok(())
@@ -469,14 +477,14 @@ impl SnapshotWriter {
     }
 
     fn registered(
-        &mut self,
+        &self,
         filename: &str,
         size: u64,
         csum: Digest,
         crypt_mode: CryptMode,
     ) -> Result<FileInfo> {
         let file = FileInfo { crypt_mode, csum, filename: filename.to_owned(), size };
-        self.files.push(file.clone());
+        self.files().push(file.clone());
         Ok(file)
     }
 
@@ -492,14 +500,14 @@ impl SnapshotWriter {
 
     /// Makes the snapshot exist: see the head of this file. `manifest` must list exactly the files
     /// that were written.
-    pub fn finish(mut self, mut manifest: Manifest) -> Result<Manifest> {
+    pub fn finish(&self, mut manifest: Manifest) -> Result<Manifest> {
         if !manifest.belongs_to(&self.snapshot) {
             return Err(Error::Refused {
                 reason: format!("the manifest is not that of snapshot {}", self.snapshot),
             });
         }
         self.check_files(&manifest)?;
-        if self.files.is_empty() {
+        if self.files().is_empty() {
             return Err(Error::Refused {
                 reason: "a backup without any archive is no backup".into(),
             });
@@ -512,7 +520,7 @@ impl SnapshotWriter {
 
     /// Makes a restored snapshot exist with the manifest that it had. The result of a verification
     /// elsewhere says nothing about this copy and is dropped. Every chunk must be there.
-    pub fn finish_restore(mut self, mut manifest: Manifest) -> Result<()> {
+    pub fn finish_restore(&self, mut manifest: Manifest) -> Result<()> {
         self.check_files(&manifest)?;
         for digest in self.needed_chunks()? {
             if !self.store().chunks().touch(&digest)? {
@@ -530,8 +538,9 @@ impl SnapshotWriter {
         let disagree = |filename: &str, reason: &str| {
             Err(Error::damaged(format!("{filename} of snapshot {}", self.snapshot), reason))
         };
+        let files = self.files();
         for listed in manifest.files() {
-            match self.files.iter().find(|file| file.filename == listed.filename) {
+            match files.iter().find(|file| file.filename == listed.filename) {
                 None => {
                     return disagree(
                         &listed.filename,
@@ -544,13 +553,13 @@ impl SnapshotWriter {
                 Some(_) => {}
             }
         }
-        match self.files.iter().find(|file| manifest.file(&file.filename).is_none()) {
+        match files.iter().find(|file| manifest.file(&file.filename).is_none()) {
             Some(extra) => disagree(&extra.filename, "the manifest does not list it"),
             None => Ok(()),
         }
     }
 
-    fn publish(&mut self, manifest: &DataBlob) -> Result<()> {
+    fn publish(&self, manifest: &DataBlob) -> Result<()> {
         let store = Arc::clone(self.store());
         let storage = store.storage();
         if manifest.encoded_len() > MANIFEST_FILE_BYTES_MAX {
@@ -563,14 +572,14 @@ impl SnapshotWriter {
         }
         let path = self.dir.join(MANIFEST_NAME);
         replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, store.durability())?;
-        self.finished = true;
+        self.finished.store(true, Ordering::Release);
         Ok(())
     }
 }
 
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
-        if self.finished {
+        if self.finished.load(Ordering::Acquire) {
             return;
         }
         // Without a manifest nobody reads the folder: what cannot be removed is only untidy.

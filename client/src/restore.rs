@@ -1,0 +1,261 @@
+//! Restoring: from a snapshot's archive to a folder, a file or a stream.
+//!
+//! The key is checked against the snapshot before a byte is written. What exists is not
+//! overwritten unless asked for. A file that could not be restored whole is removed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use datastore::blob::BLOB_BYTES_MAX;
+use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME};
+use datastore::manifest::FileInfo;
+use datastore::{CryptConfig, CryptMode, Progress};
+
+use crate::backup::ArchiveMonitor;
+use crate::error::{Error, Result};
+use crate::readahead::ReadAhead;
+use crate::session::RestoreSession;
+
+/// Where an archive goes.
+pub enum Target<'a> {
+    /// A folder for a `.pxar`, a file or block device for the rest.
+    Path(&'a Path),
+    /// The bytes of the archive as they are, in order.
+    Stream(&'a mut dyn Write),
+}
+
+/// How to restore.
+pub struct Options {
+    /// The key that the snapshot was made with.
+    pub key: Option<Arc<CryptConfig>>,
+    /// Worker threads.
+    pub workers: usize,
+    /// How files are restored.
+    pub archive: pxar::extract::Options,
+    /// Replace an existing file with an image or small file.
+    pub overwrite: bool,
+}
+
+/// What a restore did.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Summary {
+    /// Entries of a folder.
+    pub entries: u64,
+    /// Bytes of content.
+    pub content_bytes: u64,
+    /// Entries that could not be restored.
+    pub failed: u64,
+}
+
+/// Finds an archive by its stored name or the name that it was given at backup.
+pub fn find_archive<'m>(session: &'m dyn RestoreSession, name: &str) -> Result<&'m FileInfo> {
+    let manifest = session.manifest();
+    let mut found = manifest.files().iter().filter(|file| {
+        let given = file.filename.rsplit_once('.').map_or("", |(given, _)| given);
+        file.filename == name || given == name
+    });
+    found.next().ok_or_else(|| {
+        let names: Vec<_> = manifest.files().iter().map(|file| file.filename.as_str()).collect();
+        Error::refused(format!(
+            "snapshot {} has no archive '{name}'; it has: {}",
+            session.snapshot(),
+            names.join(", ")
+        ))
+    })
+}
+
+/// Fails if the key does not fit the snapshot, or is needed for `file` and not there.
+pub fn check_key(
+    session: &dyn RestoreSession,
+    file: Option<&FileInfo>,
+    key: Option<&CryptConfig>,
+) -> Result<()> {
+    let what = format!("snapshot {}", session.snapshot());
+    match key {
+        Some(key) => session.manifest().verify_signature(key, &what)?,
+        None if file.is_some_and(|file| file.crypt_mode == CryptMode::Encrypt) => {
+            return Err(datastore::Error::KeyNeeded { what }.into());
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Restores one archive.
+pub fn run(
+    session: &Arc<dyn RestoreSession>,
+    name: &str,
+    target: Target<'_>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Summary> {
+    if name == MANIFEST_NAME || name == "index.json" {
+        return Err(Error::refused("the manifest is shown by 'capstan snapshot files'"));
+    }
+    let file = find_archive(&**session, name)?.clone();
+    check_key(&**session, Some(&file), options.key.as_deref())?;
+    let job = Job { session, options, progress, file: &file };
+    match ArchiveKind::of(&file.filename) {
+        Some(ArchiveKind::Blob) => job.blob(target),
+        _ if file.filename.ends_with(".pxar.didx") => match target {
+            Target::Path(path) => job.folder(path),
+            Target::Stream(stream) => job.stream(stream),
+        },
+        _ => match target {
+            Target::Path(path) => job.image(path),
+            Target::Stream(stream) => job.stream(stream),
+        },
+    }
+}
+
+struct Job<'a> {
+    session: &'a Arc<dyn RestoreSession>,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    file: &'a FileInfo,
+}
+
+impl Job<'_> {
+    fn read_ahead(&self) -> Result<ReadAhead> {
+        let index = self.session.index(&self.file.filename)?;
+        self.progress.expect_bytes(index.content_size());
+        let encrypted = self.file.crypt_mode == CryptMode::Encrypt;
+        let key = self.options.key.clone().filter(|_| encrypted);
+        ReadAhead::start(self.session, index, key, self.options.workers)
+    }
+
+    fn folder(&self, target: &Path) -> Result<Summary> {
+        let mut input = self.read_ahead()?;
+        let monitor = ArchiveMonitor(self.progress);
+        let extracted =
+            pxar::extract::extract(&mut input, None, target, &self.options.archive, &monitor);
+        let summary = extracted.map_err(|error| {
+            if self.progress.is_aborted() {
+                return Error::Aborted;
+            }
+            input.cause(error.into())
+        })?;
+        Ok(Summary {
+            entries: summary.entries(),
+            content_bytes: summary.content_bytes,
+            failed: summary.failed,
+        })
+    }
+
+    fn stream(&self, output: &mut dyn Write) -> Result<Summary> {
+        let mut input = self.read_ahead()?;
+        let mut summary = Summary::default();
+        let failed = |e| Error::io("write", "the output", e);
+        while let Some(chunk) = self.next(&mut input)? {
+            output.write_all(&chunk).map_err(failed)?;
+            summary.content_bytes += chunk.len() as u64;
+        }
+        output.flush().map_err(failed)?;
+        Ok(summary)
+    }
+
+    fn next(&self, input: &mut ReadAhead) -> Result<Option<Vec<u8>>> {
+        if self.progress.is_aborted() {
+            return Err(Error::Aborted);
+        }
+        let chunk = input.next_chunk()?;
+        if let Some(chunk) = &chunk {
+            self.progress.advance_bytes(chunk.len() as u64);
+        }
+        Ok(chunk)
+    }
+
+    fn image(&self, target: &Path) -> Result<Summary> {
+        let mut input = self.read_ahead()?;
+        let output = Output::create(target, self.options.overwrite)?;
+        let mut at = 0;
+        while let Some(chunk) = self.next(&mut input)? {
+            output.write(&chunk, at)?;
+            at += chunk.len() as u64;
+        }
+        output.finish(at)?;
+        Ok(Summary { content_bytes: at, ..Summary::default() })
+    }
+
+    fn blob(&self, target: Target<'_>) -> Result<Summary> {
+        let blob = self.session.blob(&self.file.filename)?;
+        let key = self.options.key.as_deref();
+        let content = blob.decode(key, BLOB_BYTES_MAX, &self.file.filename)?;
+        let content_bytes = content.len() as u64;
+        self.progress.expect_bytes(content_bytes);
+        match target {
+            Target::Path(path) => {
+                let output = Output::create(path, self.options.overwrite)?;
+                output.write(&content, 0)?;
+                output.finish(content_bytes)?;
+            }
+            Target::Stream(stream) => stream
+                .write_all(&content)
+                .and_then(|()| stream.flush())
+                .map_err(|e| Error::io("write", "the output", e))?,
+        }
+        self.progress.advance_bytes(content_bytes);
+        Ok(Summary { content_bytes, ..Summary::default() })
+    }
+}
+
+/// A file or block device being restored. A new file that is not finished is removed.
+struct Output<'a> {
+    file: File,
+    path: &'a Path,
+    /// Made or emptied by us: what is not written reads as zero.
+    is_new: bool,
+    finished: std::cell::Cell<bool>,
+}
+
+impl Output<'_> {
+    fn create(path: &Path, overwrite: bool) -> Result<Output<'_>> {
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => Error::refused(format!(
+                "{} exists already; remove it, or give --overwrite",
+                path.display()
+            )),
+            _ => Error::io("create", path, e),
+        };
+        let is_device =
+            std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_block_device());
+        let mut open = OpenOptions::new();
+        open.write(true);
+        match (is_device, overwrite) {
+            (true, true) => &mut open,
+            (false, true) => open.create(true).truncate(true),
+            (_, false) => open.create_new(true),
+        };
+        let file = open.open(path).map_err(failed)?;
+        Ok(Output { file, path, is_new: !is_device, finished: false.into() })
+    }
+
+    fn write(&self, content: &[u8], at: u64) -> Result<()> {
+        // Zeros need no room in a new file; on a device they must be written.
+        if self.is_new && content.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        self.file.write_all_at(content, at).map_err(|e| Error::io("write", self.path, e))
+    }
+
+    fn finish(&self, size: u64) -> Result<()> {
+        if self.is_new {
+            self.file.set_len(size).map_err(|e| Error::io("write", self.path, e))?;
+        }
+        self.file.sync_all().map_err(|e| Error::io("sync", self.path, e))?;
+        self.finished.set(true);
+        Ok(())
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        if !self.finished.get() && self.is_new {
+            // Half a file must not be taken for the whole.
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
