@@ -195,7 +195,7 @@ impl Drive {
             }
             let done = match last.and_then(|sense| sense.progress) {
                 Some(done) => Some(done),
-                None => unit::request_sense(&mut self.transport).ok().and_then(|s| s.progress),
+                None => self.take_sense().and_then(|sense| sense.progress),
             };
             let percent = u32::from(done.unwrap_or(0)) * 100 / 65536;
             if percent >= noted_percent + NOTE_EVERY_PERCENT {

@@ -37,7 +37,8 @@ use datastore::Progress;
 use scsi::command::block::{self, BlockLimits};
 use scsi::command::inquiry::{self, Inquiry};
 use scsi::command::mode::{self, Compression, DeviceConfigurationExtension};
-use scsi::{Transport, transport};
+use scsi::command::unit;
+use scsi::{Sense, Transport, transport};
 
 pub use data::{Read, Written};
 pub use error::{Error, Result};
@@ -68,7 +69,8 @@ enum LocateByFile {
     Unsupported,
 }
 
-/// A tape drive.
+/// A tape drive. After opening, and again after each unit attention, whoever uses it rewinds and reads
+/// the labels: only they say which tape it is.
 pub struct Drive {
     transport: Box<dyn Transport>,
     inquiry: Inquiry,
@@ -326,6 +328,18 @@ impl Drive {
             return Error::Medium { drive, doing, sense };
         }
         Error::Scsi { drive, doing, source }
+    }
+
+    /// REQUEST SENSE. It takes a pending condition off the drive, so what that means for the position is
+    /// remembered here. `None` if the drive does not answer.
+    fn take_sense(&mut self) -> Option<Sense> {
+        let sense = unit::request_sense(&mut self.transport).ok()?;
+        if sense.is_unit_attention() {
+            self.trust = Trust::Lost;
+        } else if sense.deferred {
+            self.trust = self.trust.after_failure();
+        }
+        Some(sense)
     }
 
     /// Waits one polling interval, in slices so that an abort is seen soon.

@@ -119,8 +119,17 @@ impl Drive {
         if self.trust == Trust::Lost {
             return Err(self.position_unknown(SPACING));
         }
-        self.trust = Trust::Sure;
-        self.space(SpaceUnit::EndOfData, 1).map(drop)
+        match self.send_space(SpaceUnit::EndOfData, 0)? {
+            Spaced::Done | Spaced::EndOfData { .. } => {
+                self.trust = Trust::Sure;
+                Ok(())
+            }
+            // Anywhere else a write would cut the tape off.
+            Spaced::Filemark { .. } | Spaced::Beginning { .. } => {
+                self.trust = self.trust.after_failure();
+                Err(self.position_unknown("going to the end of the data"))
+            }
+        }
     }
 
     fn space(&mut self, unit: SpaceUnit, count: i64) -> Result<Spaced> {
@@ -128,7 +137,10 @@ impl Drive {
         if count == 0 {
             return Ok(Spaced::Done);
         }
-        let count = if unit == SpaceUnit::EndOfData { 0 } else { count };
+        self.send_space(unit, count)
+    }
+
+    fn send_space(&mut self, unit: SpaceUnit, count: i64) -> Result<Spaced> {
         let error =
             match command::send(&mut self.transport, &space_cdb(unit, count), timeout::POSITION) {
                 Ok(()) => return Ok(Spaced::Done),
@@ -142,6 +154,9 @@ impl Drive {
             Ok(Spaced::EndOfData { not_done })
         } else if sense.is_beginning_of_medium() {
             Ok(Spaced::Beginning { not_done })
+        } else if sense.is_early_warning() && not_done.unwrap_or(0) == 0 {
+            // Passed everything, and stands near the end of the tape.
+            Ok(Spaced::Done)
         } else {
             Err(self.fail(SPACING, error))
         }
@@ -153,13 +168,16 @@ impl Drive {
             Spaced::Done => Ok(()),
             Spaced::Filemark { not_done }
             | Spaced::EndOfData { not_done }
-            | Spaced::Beginning { not_done } => Err(Error::SpacingShort {
-                drive: self.name().to_string(),
-                what: "filemarks",
-                count,
-                not_done: not_done.unwrap_or(1),
-            }),
+            | Spaced::Beginning { not_done } => {
+                Err(self.spacing_short("filemarks", count, not_done))
+            }
         }
+    }
+
+    fn spacing_short(&mut self, what: &'static str, count: i64, not_done: Option<u64>) -> Error {
+        self.trust = self.trust.after_failure();
+        let not_done = not_done.unwrap_or(1);
+        Error::SpacingShort { drive: self.name().to_string(), what, count, not_done }
     }
 
     fn locate(&mut self, destination: Destination) -> Result<Located> {
@@ -271,13 +289,15 @@ impl Drive {
         }
     }
 
-    fn no_such_file(&self, file: u64) -> Error {
+    fn no_such_file(&mut self, file: u64) -> Error {
+        self.trust = self.trust.after_failure();
         Error::NoSuchFile { drive: self.name().to_string(), file }
     }
 
     fn wrong_file(&mut self, wanted: u64, reported: u64) -> Error {
         // What was learnt was wrong, or the drive is.
         self.locate_by_file = LocateByFile::Untried;
+        self.trust = self.trust.after_failure();
         Error::WrongFile { drive: self.name().to_string(), wanted, reported }
     }
 
@@ -303,12 +323,7 @@ impl Drive {
                 )),
             },
             Spaced::EndOfData { not_done } | Spaced::Beginning { not_done } => {
-                Err(Error::SpacingShort {
-                    drive: self.name().to_string(),
-                    what: "blocks",
-                    count: -1,
-                    not_done: not_done.unwrap_or(1),
-                })
+                Err(self.spacing_short("blocks", -1, not_done))
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What the drive tells about itself and the tape in it.
 
 use scsi::command::attribute::{self, Attribute};
+use scsi::command::density;
 use scsi::command::log::{Activity, DeviceActivity};
 use scsi::command::mode::{self, Compression};
 use scsi::command::statistics::VolumeStatistics;
 use scsi::command::tape_alert::TapeAlerts;
-use scsi::command::{density, unit};
 use serde::{Deserialize, Serialize};
 
-use super::{Drive, Error, Result};
+use super::{Drive, Error, Result, Trust};
 
 /// State of a drive and of the tape in it. Fields about the tape are there only if one is loaded and
 /// ready; those that would have to wait for a busy drive only if it is idle.
@@ -167,9 +167,16 @@ impl Drive {
     /// State of the drive and of the tape in it. Works without a tape; whatever cannot be read is left
     /// out.
     pub fn status(&mut self) -> Result<Status> {
-        // Takes a deferred error of somebody else's commands off the drive; what it was does not
-        // matter here.
-        let _ = unit::request_sense(&mut self.transport);
+        // Takes a deferred error of somebody else's commands off the drive. One of our own writes is
+        // not for a status display to swallow.
+        let was_in_use = self.trust == Trust::Sure;
+        if let Some(sense) = self.take_sense()
+            && sense.deferred
+            && was_in_use
+        {
+            let drive = self.name().to_string();
+            return Err(Error::Deferred { drive, doing: "reading the status", sense });
+        }
         let is_ready = self.is_ready()?;
         let mut status = Status {
             vendor: self.inquiry.vendor.clone(),

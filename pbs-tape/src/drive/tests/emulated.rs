@@ -1,0 +1,186 @@
+//! The same operations on an emulated drive, which builds its replies independently.
+
+use super::*;
+
+fn library(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = vtl::Options {
+        drives: 1,
+        slots: 2,
+        import_export: 0,
+        cartridges: 2,
+        capacity_bytes,
+        ..vtl::Options::default()
+    };
+    let library = vtl::Library::create(&dir.path().join("lib"), &options).unwrap();
+    (dir, library)
+}
+
+fn loaded(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library, Drive) {
+    let (dir, library) = library(capacity_bytes);
+    let mut changer = changer::Changer::open(Box::new(library.changer().unwrap())).unwrap();
+    changer.load_slot(1, 0).unwrap();
+    let unit = Box::new(library.drive(0).unwrap());
+    let drive = Drive::open_with_media(unit, true, &Watcher::default()).unwrap();
+    (dir, library, drive)
+}
+
+fn write_file(drive: &mut Drive, blocks: u8) {
+    for number in 0..blocks {
+        let _ = drive.write_block(&[number; BLOCK as usize]).unwrap();
+    }
+    drive.write_filemarks(1, false).unwrap();
+}
+
+#[test]
+fn an_empty_drive_says_so() {
+    let (_dir, library) = library(None);
+    let mut drive = Drive::open(Box::new(library.drive(0).unwrap())).unwrap();
+    drive.set_patience(HASTE);
+    let error = drive.prepare_media(true, &Watcher::default()).unwrap_err();
+    assert!(error.is_medium_missing(), "{error}");
+    let status = drive.status().unwrap();
+    assert_eq!((status.file_number, status.alert_flags.as_deref()), (None, Some("(empty)")));
+}
+
+#[test]
+fn written_files_are_found_and_read_again() {
+    let (_dir, _library, mut drive) = loaded(None);
+    drive.rewind().unwrap();
+    for blocks in 1..=6 {
+        write_file(&mut drive, blocks);
+    }
+    let mut buffer = vec![0; BLOCK as usize];
+    for number in [5u64, 0, 3, 4, 1, 2] {
+        drive.move_to_file(number).unwrap();
+        for block in 0..=number {
+            assert_eq!(drive.read_block(&mut buffer).unwrap(), Read::Block(4096));
+            assert!(buffer.iter().all(|byte| u64::from(*byte) == block));
+        }
+        assert_eq!(drive.read_block(&mut buffer).unwrap(), Read::Filemark);
+        assert_eq!(drive.position().unwrap().file, number + 1);
+    }
+    assert!(drive.move_to_file(9).unwrap_err().is_missing());
+    assert_eq!(drive.move_to_last_file().unwrap(), 5);
+    assert_eq!(drive.to_end_of_data_for_append().unwrap().file, 6);
+    assert_eq!(drive.read_block(&mut buffer).unwrap(), Read::EndOfData);
+}
+
+#[test]
+fn a_torn_file_is_ended_before_the_next() {
+    let (_dir, _library, mut drive) = loaded(None);
+    drive.rewind().unwrap();
+    write_file(&mut drive, 2);
+    let _ = drive.write_block(&[9; 512]).unwrap();
+    assert!(matches!(drive.move_to_last_file(), Err(Error::TornEnd { file: 1, .. })));
+    let position = drive.to_end_of_data_for_append().unwrap();
+    assert_eq!(position, Position { file: 2, object: 5 });
+    write_file(&mut drive, 1);
+    assert_eq!(drive.move_to_last_file().unwrap(), 2);
+}
+
+#[test]
+fn a_full_tape_warns_first_and_then_refuses() {
+    let (_dir, _library, mut drive) = loaded(Some(64 << 20));
+    drive.rewind().unwrap();
+    let block = vec![3; 256 << 10];
+    let mut warned_at = None;
+    let mut written = 0u64;
+    let error = loop {
+        match drive.write_block(&block) {
+            Ok(one) => {
+                written += 1;
+                if one.early_warning {
+                    warned_at.get_or_insert(written);
+                } else {
+                    assert_eq!(warned_at, None, "early warning is repeated until the end");
+                }
+            }
+            Err(error) => break error,
+        }
+        assert!(written < 4096, "the tape never ends");
+    };
+    assert!(error.is_volume_overflow(), "{error}");
+    assert!(warned_at.is_some_and(|at| at < written));
+    drive.write_filemarks(1, false).unwrap();
+    assert_eq!(drive.position().unwrap(), Position { file: 1, object: written + 1 });
+}
+
+#[test]
+fn formatted_tapes_are_blank() {
+    let (_dir, _library, mut drive) = loaded(None);
+    for fast in [true, false] {
+        drive.rewind().unwrap();
+        write_file(&mut drive, 3);
+        drive.set_patience(HASTE);
+        drive.format(fast, &Watcher::default()).unwrap();
+        assert!(drive.move_to_last_file().unwrap_err().is_missing());
+    }
+}
+
+#[test]
+fn status_and_cartridge_memory() {
+    let (_dir, library, mut drive) = loaded(None);
+    drive.rewind().unwrap();
+    write_file(&mut drive, 3);
+    assert_eq!(drive.write_application_attributes(Some("TAPE-1"), Some("daily")).len(), 0);
+    let memory = drive.cartridge_memory().unwrap();
+    let value = |id| memory.iter().find(|one| one.id == id).map(|one| one.value.as_str());
+    assert_eq!(value(0x0800), Some("Capstan"));
+    assert_eq!(value(0x0803), Some("TAPE-1"));
+    assert_eq!(value(0x0808), Some("daily"));
+
+    let status = drive.status().unwrap();
+    assert_eq!(status.density.as_deref(), Some("LTO8"));
+    assert!(status.compression && status.blocksize == 0 && status.buffer_mode == 1);
+    assert_eq!((status.file_number, status.block_number), (Some(1), Some(4)));
+    assert_eq!(status.volume_mounts, Some(1));
+    assert!(status.manufactured.is_some() && status.write_protect.is_none());
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["file-number"], 1);
+    assert!(json.get("write-protect").is_none() && json.get("drive-activity").is_some());
+    assert!(drive.volume_statistics().unwrap().total_native_capacity > 0);
+    assert!(drive.remaining_bytes().unwrap() > Some(0));
+    assert!(!drive.tape_alerts().unwrap().is_critical());
+
+    let barcode = library.cartridges().unwrap()[0].clone();
+    drive.eject().unwrap();
+    assert!(!drive.is_ready().unwrap());
+    drop(drive);
+    let mut changer = changer::Changer::open(Box::new(library.changer().unwrap())).unwrap();
+    changer.unload(0, None).unwrap();
+    library.set_write_protected(&barcode, true).unwrap();
+    changer.load(&barcode, 0).unwrap();
+    let unit = Box::new(library.drive(0).unwrap());
+    let mut drive = Drive::open_with_media(unit, true, &Watcher::default()).unwrap();
+    drive.rewind().unwrap();
+    assert!(drive.write_block(&[0; 512]).unwrap_err().is_write_protected());
+    assert_eq!(drive.status().unwrap().write_protect, Some(true));
+}
+
+/// Fails each command with this operation code once.
+struct Once(Mutex<Option<(u8, Sense)>>);
+
+impl vtl::faults::Faults for Once {
+    fn on_command(&self, _unit: vtl::Unit, cdb: &[u8]) -> Option<Sense> {
+        let mut fault = self.0.lock().unwrap();
+        let (opcode, sense) = (*fault)?;
+        (cdb.first() == Some(&opcode)).then(|| {
+            *fault = None;
+            sense
+        })
+    }
+}
+
+#[test]
+fn a_reset_while_writing_loses_the_position() {
+    let (_dir, library, mut drive) = loaded(None);
+    drive.rewind().unwrap();
+    write_file(&mut drive, 2);
+    let reset = (scsi::command::opcode::WRITE_6, Sense::POWER_ON);
+    library.set_faults(Some(std::sync::Arc::new(Once(Mutex::new(Some(reset))))));
+    assert!(matches!(drive.write_block(&[1; 512]), Err(Error::PositionLost { .. })));
+    assert!(drive.write_block(&[1; 512]).unwrap_err().is_position_lost());
+    drive.rewind().unwrap();
+    assert_eq!(drive.to_end_of_data_for_append().unwrap().file, 1);
+}
