@@ -276,8 +276,8 @@ fn two_histories_never_mix() {
     for hole in (old.offsets[cut as usize] as usize..new.len()).step_by(64) {
         let mut mixed = new.clone();
         let end = (hole + 64).min(mixed.len());
-        for at in hole..end {
-            mixed[at] = old.log.get(at).copied().unwrap_or(0);
+        for (at, byte) in mixed.iter_mut().enumerate().take(end).skip(hole) {
+            *byte = old.log.get(at).copied().unwrap_or(0);
         }
         let found = read_all(folder.path(), &mixed, Some(&index));
         assert_eq!(found[..], expected[..found.len()], "hole at {hole}");

@@ -196,49 +196,6 @@ impl ObjectLog {
         self.index.get(object).ok_or_else(|| Fault::Host(io::Error::other("index cannot be read")))
     }
 
-    /// Filemarks before a position (up to and including the end of data).
-    pub fn file_at(&mut self, position: u64) -> std::result::Result<u32, Fault> {
-        if position >= self.objects { Ok(self.files) } else { Ok(self.entry(position)?.file) }
-    }
-
-    /// What the object at a position is, from the index alone.
-    pub fn kind(&mut self, object: u64) -> std::result::Result<Object, Fault> {
-        let entry = self.entry(object)?;
-        Ok(if entry.is_filemark() { Object::Filemark } else { Object::Block(entry.length) })
-    }
-
-    /// The first position with at least `files` filemarks before it; `None` behind the last.
-    pub fn position_of_file(&mut self, files: u32) -> std::result::Result<Option<u64>, Fault> {
-        if files > self.files {
-            return Ok(None);
-        }
-        // Filemark counts never fall along the tape, so halving finds the place.
-        let (mut low, mut high) = (0, self.objects);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.file_at(middle)? < files {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(Some(low))
-    }
-
-    /// The number of the first filemark at or behind a position.
-    pub fn next_filemark(&mut self, position: u64) -> std::result::Result<Option<u64>, Fault> {
-        let files = self.file_at(position)?;
-        Ok(self.position_of_file(files + 1)?.and_then(|behind| behind.checked_sub(1)))
-    }
-
-    /// The number of the last filemark before a position.
-    pub fn previous_filemark(&mut self, position: u64) -> std::result::Result<Option<u64>, Fault> {
-        match self.file_at(position)? {
-            0 => Ok(None),
-            files => Ok(self.position_of_file(files)?.and_then(|behind| behind.checked_sub(1))),
-        }
-    }
-
     /// Data bytes before a position.
     pub fn bytes_before(&mut self, position: u64) -> std::result::Result<u64, Fault> {
         if position >= self.objects {
@@ -455,10 +412,12 @@ impl ObjectLog {
 
     /// Makes everything recorded durable.
     pub fn flush(&mut self) -> std::result::Result<(), Fault> {
-        if self.durable == self.objects && !self.tail {
+        if self.durable == self.objects {
             return Ok(());
         }
-        self.cut_tail()?;
+        // What lies behind the end stays until something is appended: if a reading of this log was
+        // ever wrong about where it ends, merely looking at it has destroyed nothing.
+        self.refuse_if_failed()?;
         if let Err(error) = self.file.sync_data() {
             // The kernel reports a lost page once and then forgets it, so a later success would
             // prove nothing.

@@ -5,6 +5,7 @@
 //! folder's lock file is held as long as a [`Cartridge`] lives.
 
 mod index;
+mod locate;
 mod log;
 mod record;
 mod recovery;
@@ -34,6 +35,8 @@ pub(crate) struct Cartridge {
     folder: PathBuf,
     /// What is in its memory. Changes reach the file through [`Cartridge::save`].
     pub state: CartridgeState,
+    /// What the file holds.
+    saved: CartridgeState,
     /// The recorded objects. (Further partitions will be further logs.)
     pub log: ObjectLog,
     _lock: Flock<File>,
@@ -70,7 +73,8 @@ pub struct DamagedObject {
 impl Cartridge {
     /// Creates the folder of a new, blank cartridge, whole or not at all.
     pub fn create(folder: &Path, state: &CartridgeState) -> Result<()> {
-        // A dot in front: never taken for a cartridge, and swept when the library is opened.
+        // A dot in front: never taken for a cartridge. What a crash leaves is made anew by the next
+        // attempt.
         let mut name = std::ffi::OsString::from(".new-");
         name.push(folder.file_name().unwrap_or_default());
         let temporary = folder.with_file_name(name);
@@ -101,7 +105,13 @@ impl Cartridge {
         // What the memory held before the lock may have been somebody else's work.
         let state = CartridgeState::read(folder)?;
         let log = ObjectLog::open(folder, 0, state.id)?;
-        Ok(Cartridge { folder: folder.to_path_buf(), state, log, _lock: lock })
+        Ok(Cartridge {
+            folder: folder.to_path_buf(),
+            saved: state.clone(),
+            state,
+            log,
+            _lock: lock,
+        })
     }
 
     /// Data bytes on a cartridge that may be in use, as of its last checkpoint.
@@ -109,9 +119,13 @@ impl Cartridge {
         ObjectLog::checkpointed_bytes(folder, 0, state.id)
     }
 
-    /// Writes the memory.
-    pub fn save(&self) -> Result<()> {
-        self.state.write(&self.folder)
+    /// Writes the memory if it changed.
+    pub fn save(&mut self) -> Result<()> {
+        if self.state != self.saved {
+            self.state.write(&self.folder)?;
+            self.saved = self.state.clone();
+        }
+        Ok(())
     }
 
     /// Makes everything durable and closes the cartridge.

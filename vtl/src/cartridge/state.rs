@@ -98,7 +98,7 @@ impl CartridgeState {
             barcode::Kind::Cleaning => (Purpose::Cleaning, library),
         };
         let capacity_bytes = capacity_bytes.unwrap_or(generation.facts().capacity_bytes);
-        if capacity_bytes < CAPACITY_BYTES_MIN || capacity_bytes > CAPACITY_BYTES_MAX {
+        if !(CAPACITY_BYTES_MIN..=CAPACITY_BYTES_MAX).contains(&capacity_bytes) {
             return Err(Error::Options {
                 reason: format!(
                     "a cartridge's capacity must lie between {CAPACITY_BYTES_MIN} and \

@@ -165,11 +165,10 @@ fn report_opcodes(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
 }
 
 fn log_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    let clears = command.byte(2) & 0x3f == 0x2e;
     let mut robot = changer.robot()?;
     let alerts = robot.state.alerts;
     log_pages::sense(command, &[0x2e], |_| Some(log_pages::tape_alert(alerts)))?;
-    if clears {
+    if command.transferred() >= log_pages::TAPE_ALERT_BYTES {
         robot.state.alerts = 0;
         robot.commit()?;
     }

@@ -58,6 +58,12 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     for number in numbers {
         drives.insert(number, shared.drive_slot(number)?);
     }
+    for slot in drives.values_mut() {
+        // What the drive remembers may be about an earlier cartridge.
+        if let Some(drive) = slot.drive_mut() {
+            drive.follow_robot()?;
+        }
+    }
     let mut robot = Robot::lock(&shared)?;
     let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     if from == to {

@@ -23,8 +23,9 @@ pub(super) fn sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         parameters = Some(page(drive, code, here));
     }
     log_pages::sense(command, PAGES, |_| parameters)?;
-    if code == 0x2e {
-        // Reading the flags here clears them (SSC-5 §8.3.3); page 12h leaves them.
+    if code == 0x2e && command.transferred() >= log_pages::TAPE_ALERT_BYTES {
+        // Reading the flags here clears them (SSC-5 §8.3.3); page 12h leaves them. A host that asks
+        // for the length first has not read them yet.
         drive.record.alerts = 0;
     }
     Ok(())

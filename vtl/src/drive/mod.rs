@@ -16,7 +16,9 @@ mod record;
 mod transfer;
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::fcntl::Flock;
 use scsi::Sense;
@@ -87,7 +89,7 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         match error {
             Error::Io { source, .. } => Stop::Host(source),
-            Error::Damaged { .. } | Error::Malformed { .. } => Sense::READ_ERROR.into(),
+            Error::Damaged { .. } => Sense::READ_ERROR.into(),
             other => Stop::Host(std::io::Error::other(other)),
         }
     }
@@ -149,7 +151,7 @@ impl Drive {
     /// Switches to drive `number`, if no other process has it open.
     pub fn open(shared: &Arc<Shared>, number: u16) -> Result<Drive> {
         let folder = shared.drive_folder(number);
-        let Some(lock) = durable::try_lock(&folder.join("lock"))? else {
+        let Some(lock) = take_lock(&folder.join("lock"))? else {
             return Err(Error::UnitBusy {
                 unit: format!("drive {number} of {}", shared.dir().display()),
             });
@@ -191,8 +193,8 @@ impl Drive {
         memory_name(&self.identity)
     }
 
-    /// Looks whether the robot took or brought a cartridge.
-    fn follow_robot(&mut self) -> Result<()> {
+    /// Looks whether the robot took or brought a cartridge. Takes the robot's lock if so.
+    pub fn follow_robot(&mut self) -> Result<()> {
         let changes = self.shared.robot_changes()?;
         if self.seen_changes == Some(changes) {
             return Ok(());
@@ -319,6 +321,21 @@ impl Drive {
         closed
     }
 }
+
+/// The drive's lock. A robot of another process holds it for the moment of a move, so a drive is
+/// called busy only if it stays so.
+fn take_lock(path: &Path) -> Result<Option<Flock<File>>> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Some(lock) = durable::try_lock(path)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    durable::try_lock(path)
+}
+
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// How a drive appears in a cartridge's memory: vendor (8), then serial number (32).
 pub(crate) fn memory_name(identity: &Identity) -> String {

@@ -13,9 +13,6 @@ mod interchange;
 mod operator;
 mod shared;
 
-#[cfg(test)]
-mod tests;
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -81,6 +81,9 @@ pub(crate) fn sense(
     Ok(())
 }
 
+/// Bytes of a whole reply with page 2Eh.
+pub(crate) const TAPE_ALERT_BYTES: usize = 4 + 64 * 5;
+
 /// The 64 TapeAlert flags of page 2Eh, flag 1 in the most significant bit of `flags`.
 pub(crate) fn tape_alert(flags: u64) -> Vec<Parameter> {
     (1..=64u16)

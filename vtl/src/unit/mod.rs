@@ -95,6 +95,11 @@ impl<'c, 'd> Command<'c, 'd> {
         }
     }
 
+    /// Bytes that moved so far.
+    pub fn transferred(&self) -> usize {
+        self.transferred
+    }
+
     /// So many bytes of [`Command::buffer`] count as sent.
     pub fn set_transferred(&mut self, length: usize) {
         self.transferred = length;
@@ -283,4 +288,34 @@ pub(crate) fn report_luns(command: &mut Command<'_, '_>) -> Done {
     reply.extend(units.iter().flat_map(|unit| unit.to_be_bytes()));
     command.reply(&reply, allocation);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_nexus_has_its_own_attentions() {
+        let other = Nexus(1);
+        let mut attentions = Attentions::default();
+        attentions.attach(Nexus::LOCAL, []);
+        attentions.attach(other, [Sense::POWER_ON]);
+        attentions.raise(Sense::MODE_PARAMETERS_CHANGED, Some(Nexus::LOCAL));
+        assert_eq!(attentions.take(Nexus::LOCAL), None);
+        assert_eq!(attentions.take(other), Some(Sense::POWER_ON));
+        assert_eq!(attentions.take(other), Some(Sense::MODE_PARAMETERS_CHANGED));
+        assert_eq!(attentions.take(other), None);
+    }
+
+    #[test]
+    fn power_on_is_told_first_and_nothing_twice() {
+        let mut attentions = Attentions::default();
+        attentions.attach(Nexus::LOCAL, []);
+        attentions.raise(Sense::MEDIUM_CHANGED, None);
+        attentions.raise(Sense::MEDIUM_CHANGED, None);
+        attentions.raise(Sense::POWER_ON, None);
+        assert_eq!(attentions.take(Nexus::LOCAL), Some(Sense::POWER_ON));
+        assert_eq!(attentions.take(Nexus::LOCAL), Some(Sense::MEDIUM_CHANGED));
+        assert_eq!(attentions.take(Nexus::LOCAL), None);
+    }
 }

@@ -102,6 +102,35 @@ fn other_process() {
                 }
             }
         }
+        "fill the disk" => {
+            let mut drive = Host(Box::new(library.drive(0).unwrap()));
+            drive.settle();
+            let block = pattern(1, BLOCK);
+            let mut stored = 0u64;
+            let error = loop {
+                let [_, a, b, c] = (BLOCK as u32).to_be_bytes();
+                let write = [0x0a, 0, a, b, c, 0];
+                let timeout = std::time::Duration::from_secs(60);
+                match drive.0.execute(&write, scsi::Data::Out(&block), timeout) {
+                    Ok(reply) => assert_eq!(reply.sense, None),
+                    Err(error) => break error,
+                }
+                stored += 1;
+            };
+            // The failure names the device and is no sense data; the tape is as before the write.
+            assert!(
+                matches!(&error, scsi::Error::Io { device, .. } if device.ends_with("#drive0"))
+            );
+            assert_eq!(drive.position(), (stored, 0));
+            assert_eq!(drive.write(b"small"), None);
+            assert_eq!(drive.filemarks(1), None);
+            drive.rewind();
+            for _ in 0..stored {
+                assert!(drive.read_block(BLOCK).0 == block);
+            }
+            assert_eq!(drive.read_block(BLOCK).0, b"small");
+            println!("ready");
+        }
         "move about" => {
             println!("ready");
             let mut changer = Host(Box::new(library.changer().unwrap()));
@@ -196,6 +225,27 @@ fn a_killed_writer_leaves_a_valid_tape_and_its_position() {
         assert!(number > synchronised);
         assert_eq!(drive.write(b"and on"), None);
     }
+}
+
+/// A limit on the size of files stands for a full disk: the log can't grow beyond it.
+#[test]
+fn a_full_disk_is_told_and_costs_nothing_that_is_recorded() {
+    let rig = rig(512 * MIB);
+    let mut changer = rig.changer();
+    changer.settle();
+    changer.good(&move_medium(1024, 256));
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 9000; exec \"$0\" --exact sharing::other_process --nocapture",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(ROLE, "fill the disk")
+        .env(DIR, rig.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("ready"), "{said}");
 }
 
 #[test]
