@@ -54,7 +54,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         }
         _ => {
             return Err(
-                "usage: tree create SOURCE ARCHIVE | extract ARCHIVE TARGET | list ARCHIVE".into()
+                "usage: tree create SOURCE ARCHIVE | extract ARCHIVE TARGET | list ARCHIVE".into(),
             );
         }
     }

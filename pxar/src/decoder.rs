@@ -13,13 +13,11 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::error::{Damage, Error, Stream};
-use crate::format::{HEADER_LEN, ItemType, goodbye};
+use crate::format::{HEADER_LEN, ItemType, PRELUDE_LEN_MAX, goodbye};
 use crate::items::{Body, Item, ItemReader};
 use crate::metadata::Metadata;
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// Longest prelude a reader takes. Clients store the list of exclude patterns there.
-const PRELUDE_LEN_MAX: u64 = 64 << 20;
 /// Longest path of nested directories. Far more than a kernel lets anybody name, and it bounds how
 /// deep a hostile archive can nest.
 const PATH_BYTES_MAX: usize = 1 << 20;

@@ -21,15 +21,13 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::decoder::EntryKind;
 use crate::error::{Damage, Error, Stream, path_of};
 use crate::format::goodbye::{self, RawRecord, Record};
-use crate::format::{ARCHIVE_LEN_MIN, CHILD_LEN_MIN, HEADER_LEN, ItemType};
+use crate::format::{ARCHIVE_LEN_MIN, CHILD_LEN_MIN, HEADER_LEN, ItemType, PRELUDE_LEN_MAX};
 use crate::items::{Body, ItemReader};
 use crate::metadata::Metadata;
 
 pub use content::FileContent;
 pub use read_at::{FileReadAt, ReadAt};
 
-/// Longest prelude a reader takes.
-const PRELUDE_LEN_MAX: u64 = 64 << 20;
 /// Bytes read at once for an entry: enough for a name, stat and usual attributes.
 const ENTRY_READ_BYTES: usize = 1024;
 /// Bytes read at once for a table.
@@ -444,8 +442,15 @@ impl Directory {
 
     /// All children in the order of the archive (customarily by name).
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry, Error>> + '_ {
-        let ends = self.starts.iter().skip(1).copied().chain([self.goodbye_start]);
-        self.starts.iter().zip(ends).map(|(start, end)| self.accessor.child(*start, end))
+        (0..self.len()).filter_map(|index| self.entry_at(index))
+    }
+
+    /// The child of this number in the order of the archive; `None` behind the last.
+    #[must_use]
+    pub fn entry_at(&self, index: usize) -> Option<Result<Entry, Error>> {
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.goodbye_start);
+        Some(self.accessor.child(start, end))
     }
 
     /// The child of this name.

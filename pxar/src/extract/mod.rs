@@ -11,7 +11,7 @@
 //! created; its directory is looked up component by component from the target folder without
 //! following links. A partly written file is removed.
 //!
-//! While a tree is being restored its directories are 0700: nobody else can get in between, and
+//! While a tree is being restored its new directories are 0700: nobody else can get in between, and
 //! their stored metadata, applied when the directory is complete, survive.
 //!
 //! # Cost
@@ -27,6 +27,7 @@ mod sparse;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::ffi::CString;
 use std::fs::{DirBuilder, File};
@@ -42,7 +43,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use crate::accessor::{self, Accessor};
+use crate::accessor::{Accessor, FileContent, ReadAt};
 use crate::decoder::{Decoder, EntryKind, Event};
 use crate::error::{Error, path_of};
 use crate::exclude::Effect;
@@ -110,16 +111,19 @@ pub fn extract_selected(
     let root = archive.root()?;
     extractor.set_path(b"/");
     extractor.entry(0, root.metadata(), &EntryKind::Directory, &mut io::empty())?;
-    // Entries still to visit and the length of their directory's path; `None` ends a directory.
-    let mut pending: Vec<(Option<accessor::Entry>, usize)> = Vec::new();
+    // Open directories, the number of their next entry, and the length of their path.
+    let mut open = vec![(root, 0, 0)];
     let mut path = Vec::new();
-    push_children(&mut pending, &root, path.len())?;
-    while let Some((entry, path_len)) = pending.pop() {
-        path.truncate(path_len);
-        let Some(entry) = entry else {
+    // By the offset of a file that is not selected: a link to the first of its names that is.
+    let mut stand_ins: HashMap<u64, EntryKind> = HashMap::new();
+    while let Some((directory, next, path_len)) = open.last_mut() {
+        path.truncate(*path_len);
+        let Some(entry) = directory.entry_at(*next).transpose()? else {
             extractor.leave_directory(&path)?;
+            open.pop();
             continue;
         };
+        *next += 1;
         path.push(b'/');
         path.extend_from_slice(&entry.name);
         extractor.set_path(&path);
@@ -127,21 +131,33 @@ pub fn extract_selected(
             EntryKind::Directory => {
                 let directory = archive.open_directory(&entry)?;
                 extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
-                push_children(&mut pending, &directory, path.len())?;
+                open.push((directory, 0, path.len()));
             }
             EntryKind::File { .. } if extractor.is_selected(false) => {
-                let content = archive.content(&entry)?;
-                let mut content = BufReader::with_capacity(CONTENT_BUFFER_BYTES, content);
+                let mut content = buffered(archive.content(&entry)?);
                 extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut content)?;
             }
             EntryKind::Hardlink { target, target_offset }
                 if extractor.is_selected(false)
                     && !extractor.is_created(*target_offset, target) =>
             {
-                let file = archive.follow_hardlink(&entry)?;
-                let content = archive.content(&file)?;
-                let mut content = BufReader::with_capacity(CONTENT_BUFFER_BYTES, content);
-                extractor.entry(entry.offset, &file.metadata, &file.kind, &mut content)?;
+                let stand_in = stand_ins.get(target_offset).filter(|link| match link {
+                    EntryKind::Hardlink { target, target_offset } => {
+                        extractor.is_created(*target_offset, target)
+                    }
+                    _ => false,
+                });
+                if let Some(link) = stand_in {
+                    extractor.entry(entry.offset, &entry.metadata, link, &mut io::empty())?;
+                } else {
+                    let file = archive.follow_hardlink(&entry)?;
+                    let mut content = buffered(archive.content(&file)?);
+                    extractor.entry(entry.offset, &file.metadata, &file.kind, &mut content)?;
+                    let relative = path.get(1..).unwrap_or_default().to_vec();
+                    let link =
+                        EntryKind::Hardlink { target: relative, target_offset: entry.offset };
+                    stand_ins.insert(*target_offset, link);
+                }
             }
             _ => {
                 extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
@@ -151,20 +167,9 @@ pub fn extract_selected(
     Ok(extractor.reporter.summary)
 }
 
-fn push_children(
-    pending: &mut Vec<(Option<accessor::Entry>, usize)>,
-    directory: &accessor::Directory,
-    path_len: usize,
-) -> Result<(), Error> {
-    pending.push((None, path_len));
-    let first = pending.len();
-    for entry in directory.entries() {
-        pending.push((Some(entry?), path_len));
-    }
-    if let Some(children) = pending.get_mut(first..) {
-        children.reverse();
-    }
-    Ok(())
+fn buffered(content: FileContent) -> BufReader<FileContent> {
+    let capacity = content.size().clamp(1, CONTENT_BUFFER_BYTES as u64) as usize;
+    BufReader::with_capacity(capacity, content)
 }
 
 /// Applies the error policy and counts.
@@ -353,7 +358,11 @@ impl<'a> Extractor<'a> {
             is_selected,
             path_len: self.reporter.path.len(),
         });
-        if is_selected { self.open_levels().map(drop) } else { Ok(()) }
+        if !is_selected {
+            return Ok(());
+        }
+        self.reporter.monitor.entry(&self.reporter.path);
+        self.open_levels().map(drop)
     }
 
     /// Create the directories down to the current level that do not exist yet. False if that failed

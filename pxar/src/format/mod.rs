@@ -61,6 +61,9 @@ pub const FORMAT_VERSION_2: u64 = 2;
 pub const FORMAT_VERSION_1: u64 = 1;
 /// The smallest archive that can be opened for random access holds at least this much.
 pub const ARCHIVE_LEN_MIN: u64 = 24;
+/// Longest prelude a reader takes, in bytes; the format itself sets no limit. Clients store their
+/// exclude patterns there.
+pub const PRELUDE_LEN_MAX: u64 = 64 << 20;
 /// Permission value of an ACL_DEFAULT entry that does not exist.
 pub const ACL_ABSENT: u64 = u64::MAX;
 /// The lowest bytes a child can take: a FILENAME item with one byte of name and a HARDLINK item
