@@ -5,7 +5,9 @@
 //! * *Numbers are translated anew for each operation.* What was in a slot a minute ago may be somewhere
 //!   else; each operation reads the status first and moves by the addresses it finds.
 //! * *After each move the status is read again, whether it worked or not.* A failed move may have left
-//!   the tape in the arm; [`Changer::last_status`] shows what the library says afterwards.
+//!   the tape in the arm; [`Changer::last_status`] shows what the library says afterwards. An error of
+//!   that reading behind a move that worked is reported too: repeating the operation then finds the
+//!   tape where it was to go.
 //!
 //! Moves are never repeated: a robot that has dropped a tape must not be told to try again. Only the
 //! first questions of a status are, because a library that takes inventory or reports a unit attention

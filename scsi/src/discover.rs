@@ -1,18 +1,21 @@
 //! Which tape drives and media changers this machine has.
 //!
-//! Only sysfs and the links in `/dev/tape/by-id` are read. No command is sent to any device: a
-//! TEST UNIT READY would take another program's unit attention away, and any command may block on a
-//! drive that somebody is using.
+//! Only sysfs and the links in `/dev/tape/by-id` are read, and where the kernel has not kept a serial
+//! number the device is asked by INQUIRY. No other command is sent: a TEST UNIT READY would take another
+//! program's unit attention away, and most commands block on a drive that somebody is using.
 //!
 //! udev is not needed. Where its links exist the stable one is used, else the plain node is named:
 //! the links to a drive's SCSI generic node come from a rule that many systems lack.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{major, minor};
 use serde::Serialize;
 
 use crate::command::inquiry;
+use crate::sg::SgDevice;
 
 /// Kind of a device found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -98,11 +101,12 @@ fn look_at(roots: &Roots, entry: &Path, name: &str, links: &[(PathBuf, PathBuf)]
         _ => return None,
     };
     let numbers = attribute(entry, "dev")?;
-    let (major, minor) = numbers.split_once(':')?;
+    let (major_number, minor_number) = numbers.split_once(':')?;
     let node = roots.dev.join(name);
     let serial = fs::read(device.join("vpd_pg80"))
         .ok()
-        .and_then(|page| inquiry::serial(inquiry::parse_vpd(inquiry::VPD_SERIAL, &page).ok()?));
+        .and_then(|page| inquiry::serial(inquiry::parse_vpd(inquiry::VPD_SERIAL, &page).ok()?))
+        .or_else(|| ask_serial(&node));
     let path = best_link(links, &node, serial.as_deref()).unwrap_or_else(|| node.clone());
     Some(Found {
         kind,
@@ -111,8 +115,29 @@ fn look_at(roots: &Roots, entry: &Path, name: &str, links: &[(PathBuf, PathBuf)]
         vendor: attribute(&device, "vendor").unwrap_or_default(),
         model: attribute(&device, "model").unwrap_or_default(),
         serial,
-        major: major.parse().ok()?,
-        minor: minor.parse().ok()?,
+        major: major_number.parse().ok()?,
+        minor: minor_number.parse().ok()?,
+    })
+}
+
+/// The serial number by INQUIRY, for kernels and devices that leave it out of sysfs. Without the right to
+/// open the node there is none.
+fn ask_serial(node: &Path) -> Option<String> {
+    let mut device = SgDevice::open(node).ok()?;
+    inquiry::serial(&inquiry::request_vpd(&mut device, inquiry::VPD_SERIAL).ok()?)
+}
+
+/// Which of the devices found `path` leads to, be it the node, any link to it, or another node with the
+/// same numbers.
+pub fn identify<'a>(found: &'a [Found], path: &Path) -> Option<&'a Found> {
+    let numbers = fs::metadata(path)
+        .ok()
+        .filter(|metadata| metadata.file_type().is_char_device())
+        .map(|metadata| (major(metadata.rdev()), minor(metadata.rdev())));
+    let real = fs::canonicalize(path).ok()?;
+    found.iter().find(|one| {
+        numbers == Some((one.major.into(), one.minor.into()))
+            || fs::canonicalize(&one.node).is_ok_and(|node| node == real)
     })
 }
 
@@ -225,6 +250,12 @@ mod tests {
             ]
         );
         assert_eq!((found[1].major, found[1].model.as_str()), (21, "ULT3580-TD8"));
+
+        let identify = |path: PathBuf| identify(&found, &path).map(|one| one.minor);
+        assert_eq!(identify(by_id.join("scsi-3500104f000aabbcc-sg")), Some(3));
+        assert_eq!(identify(machine.roots.dev.join("sg10")), Some(10));
+        assert_eq!(identify(machine.roots.dev.join("sg0")), None);
+        assert_eq!(identify("/dev/null".into()), None);
     }
 
     #[test]
