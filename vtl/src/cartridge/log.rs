@@ -25,9 +25,10 @@ use std::path::Path;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::uio::{preadv, pwritev};
 
-use super::index::{Checkpoint, Entry, FILES_MAX, Index};
+use super::index::{Checkpoint, Entry, Index};
 use super::record::{
-    RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header, stored_bytes,
+    FILES_MAX, RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header,
+    stored_bytes,
 };
 use super::recovery;
 use crate::durable::{self, crc64};

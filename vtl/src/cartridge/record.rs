@@ -53,6 +53,9 @@ pub(super) const SLOT: usize = 64;
 /// Largest block that the format can hold.
 pub const RECORD_BYTES_MAX: u32 = 0xff_ffff;
 
+/// Most filemarks that the formats can count.
+pub(super) const FILES_MAX: u32 = 0x7fff_ffff;
+
 const LOG_MAGIC: [u8; 8] = *b"CAPVTLOG";
 const LOG_VERSION: u32 = 1;
 const RECORD_MAGIC: [u8; 4] = *b"VREC";
@@ -177,14 +180,25 @@ impl Record {
             _ => return None,
         };
         let object = header.object.get();
+        let (file, bytes_before) = (header.file.get(), header.bytes_before.get());
+        // Every object before takes a header, every byte before a byte: whoever forges a record
+        // cannot make a reader count to numbers that the file has no room for.
+        let room = object.checked_add(1).and_then(|slots| slots.checked_mul(SLOT_BYTES));
+        if room.is_none_or(|room| room > offset)
+            || u64::from(file) > object
+            || file >= FILES_MAX
+            || bytes_before > offset
+        {
+            return None;
+        }
         let record = Record {
             filemark,
             length,
             epoch: header.epoch.get(),
             object,
-            file: header.file.get(),
+            file,
             durable: object.saturating_sub(header.not_durable.get().into()),
-            bytes_before: header.bytes_before.get(),
+            bytes_before,
             chain: header.chain.get(),
             data_crc: header.data_crc.get(),
         };
@@ -219,7 +233,7 @@ mod tests {
             object: 7,
             file: 2,
             durable: 5,
-            bytes_before: 123_456,
+            bytes_before: 300,
             chain: 0x1122_3344_5566_7788,
             data_crc: 0xaabb_ccdd,
         }
@@ -235,11 +249,24 @@ mod tests {
         assert_eq!(bytes[16..24], 7u64.to_le_bytes());
         assert_eq!(bytes[24..28], 2u32.to_le_bytes());
         assert_eq!(bytes[28..32], 2u32.to_le_bytes());
-        assert_eq!(bytes[32..40], 123_456u64.to_le_bytes());
+        assert_eq!(bytes[32..40], 300u64.to_le_bytes());
         assert_eq!(bytes[40..48], 0x1122_3344_5566_7788u64.to_le_bytes());
         assert_eq!(bytes[48..56], 0xaabb_ccddu64.to_le_bytes());
         // CRC-64/XZ of "123456789", so that the polynomial is pinned too.
         assert_eq!(crc64(&[b"123456789"]), 0x995d_c9bb_df19_39fa);
+    }
+
+    #[test]
+    fn numbers_beyond_the_file_do_not_decode() {
+        let decodes = |record: Record| {
+            let (bytes, _) = record.encode(0xfeed, 640);
+            Record::decode(&bytes, 0xfeed, 640).is_some()
+        };
+        assert!(decodes(Record { object: 9, durable: 9, ..sample() }));
+        assert!(!decodes(Record { object: 10, durable: 10, ..sample() }));
+        assert!(!decodes(Record { object: u64::MAX, ..sample() }));
+        assert!(!decodes(Record { file: 8, ..sample() }));
+        assert!(!decodes(Record { bytes_before: 641, ..sample() }));
     }
 
     #[test]

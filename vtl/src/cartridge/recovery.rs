@@ -197,8 +197,9 @@ fn search(
     size: u64,
     known: Option<u64>,
 ) -> io::Result<Option<(u64, Record)>> {
-    let mut buffer = vec![0u8; SEARCH_BYTES];
     let mut offset = walk.offset + SLOT_BYTES;
+    let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or(SEARCH_BYTES);
+    let mut buffer = vec![0u8; rest.min(SEARCH_BYTES)];
     let mut first: Option<(u64, Record)> = None;
     while offset + SLOT_BYTES <= size {
         let length = usize::try_from(size - offset).unwrap_or(SEARCH_BYTES).min(SEARCH_BYTES);

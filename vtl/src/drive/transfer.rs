@@ -200,7 +200,7 @@ fn write_block(drive: &mut Drive, block: &[u8], residual: i64) -> Result<Option<
     let cartridge = threaded(&mut drive.medium)?;
     let length = block.len() as u64;
     let before = cartridge.log.bytes_before(position)?;
-    if before + length > cartridge.state.capacity_bytes {
+    if before.saturating_add(length) > cartridge.state.capacity_bytes {
         return Err(Sense::VOLUME_OVERFLOW.with_information(residual).into());
     }
     note_change(&mut drive.wrote, cartridge);

@@ -40,9 +40,14 @@ fn deliver(outcome: Outcome, name: &str) -> std::result::Result<Reply, scsi::Err
 }
 
 impl DriveUnit {
-    pub(super) fn open(shared: &Arc<Shared>, number: u16, nexus: Nexus) -> Result<DriveUnit> {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        number: u16,
+        nexus: Nexus,
+    ) -> Result<DriveUnit> {
         shared.attach_drive(number)?;
-        let name = name(shared.dir(), Unit::Drive(number));
+        let name = name(dir, Unit::Drive(number));
         Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name })
     }
 }
@@ -74,9 +79,8 @@ impl Transport for DriveUnit {
 }
 
 impl ChangerUnit {
-    pub(super) fn open(shared: &Arc<Shared>, nexus: Nexus) -> Result<ChangerUnit> {
-        let name = name(shared.dir(), Unit::Changer);
-        Ok(ChangerUnit { shared: Arc::clone(shared), nexus, name })
+    pub(super) fn new(shared: &Arc<Shared>, dir: &Path, nexus: Nexus) -> ChangerUnit {
+        ChangerUnit { shared: Arc::clone(shared), nexus, name: name(dir, Unit::Changer) }
     }
 }
 

@@ -44,7 +44,7 @@ pub struct ImportOptions {
 
 /// What was moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ImportReport {
+pub struct InterchangeReport {
     /// Tape files.
     pub files: u64,
     /// Blocks.
@@ -99,7 +99,7 @@ impl Library {
         barcode: &str,
         out_dir: &Path,
         progress: &dyn Progress,
-    ) -> Result<ImportReport> {
+    ) -> Result<InterchangeReport> {
         self.with_cartridge(barcode, |cartridge| {
             fs::create_dir_all(out_dir).named(out_dir)?;
             if fs::read_dir(out_dir).named(out_dir)?.next().is_some() {
@@ -122,7 +122,7 @@ impl Library {
         in_dir: &Path,
         options: &ImportOptions,
         progress: &dyn Progress,
-    ) -> Result<ImportReport> {
+    ) -> Result<InterchangeReport> {
         let index = read_index(in_dir, barcode, self.shared.config().generation)?;
         let needed = index
             .files
@@ -234,8 +234,8 @@ fn export(
     cartridge: &mut Cartridge,
     out_dir: &Path,
     progress: &dyn Progress,
-) -> Result<ImportReport> {
-    let mut report = ImportReport::default();
+) -> Result<InterchangeReport> {
+    let mut report = InterchangeReport::default();
     let mut files = Vec::new();
     let mut open: Option<OpenFile> = None;
     let mut buffer = Vec::new();
@@ -395,8 +395,8 @@ fn import(
     index: &ExportIndex,
     in_dir: &Path,
     progress: &dyn Progress,
-) -> Result<ImportReport> {
-    let mut report = ImportReport::default();
+) -> Result<InterchangeReport> {
+    let mut report = InterchangeReport::default();
     let mut buffer = Vec::new();
     for entry in &index.files {
         let path = in_dir.join(&entry.name);

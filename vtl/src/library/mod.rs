@@ -13,7 +13,7 @@ mod interchange;
 mod operator;
 mod shared;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use scsi::Transport;
@@ -23,7 +23,7 @@ use serde::Serialize;
 pub(crate) use config::LibraryConfig;
 pub use config::Options;
 pub use handle::{ChangerUnit, DriveUnit};
-pub use interchange::{ImportOptions, ImportReport};
+pub use interchange::{ImportOptions, InterchangeReport};
 pub(crate) use shared::{DriveSlot, Shared};
 
 use crate::error::{Error, Result};
@@ -99,11 +99,13 @@ pub struct LibraryListing {
 #[derive(Clone)]
 pub struct Library {
     shared: Arc<Shared>,
+    /// The folder as the user named it, for messages.
+    dir: PathBuf,
 }
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Library").field("dir", &self.shared.dir()).finish()
+        f.debug_struct("Library").field("dir", &self.dir).finish()
     }
 }
 
@@ -116,12 +118,12 @@ impl Library {
 
     /// Opens the library in a folder. Handles in one process share their state.
     pub fn open(dir: &Path) -> Result<Library> {
-        Ok(Library { shared: shared::open(dir)? })
+        Ok(Library { shared: shared::open(dir)?, dir: dir.to_path_buf() })
     }
 
-    /// The library's folder.
+    /// The library's folder, as it was named when opened.
     pub fn dir(&self) -> &Path {
-        self.shared.dir()
+        &self.dir
     }
 
     /// How many drives there are.
@@ -131,12 +133,12 @@ impl Library {
 
     /// A handle to a drive, numbered from 0. Fails if another process has it open.
     pub fn drive(&self, number: u16) -> Result<DriveUnit> {
-        DriveUnit::open(&self.shared, number, Nexus::LOCAL)
+        DriveUnit::open(&self.shared, &self.dir, number, Nexus::LOCAL)
     }
 
     /// A handle to the changer.
     pub fn changer(&self) -> Result<ChangerUnit> {
-        ChangerUnit::open(&self.shared, Nexus::LOCAL)
+        Ok(ChangerUnit::new(&self.shared, &self.dir, Nexus::LOCAL))
     }
 
     /// Sets what makes commands fail in this process, or nothing.

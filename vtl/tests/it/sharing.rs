@@ -278,6 +278,52 @@ fn position_and_settings_outlive_the_program() {
     assert_eq!((header[2], &header[9..]), (0, &[0, 4, 0][..]));
 }
 
+/// The state file is stale after a restart of the machine; without it the drive cannot know more.
+#[test]
+fn a_restart_of_the_machine_powers_the_drive_on() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    drive.write_example();
+    drive.good(&[0x1e, 0, 0, 0, 1, 0]);
+    drop(drive);
+    let state = rig.dir.path().join("drive0/state");
+    let mut bytes = std::fs::read(&state).unwrap();
+    bytes[8] ^= 1;
+    std::fs::write(&state, bytes).unwrap();
+    let mut drive = rig.drive(0);
+    drive.fails(&[0; 6], (6, 0x29, 0));
+    drive.fails(&[0; 6], (6, 0x28, 0));
+    assert_eq!(drive.position(), (0, 0));
+    // Nor is the lock of the medium remembered.
+    drop(drive);
+    rig.changer().good(&move_medium(256, 1024));
+}
+
+/// What waits is told once, to whichever program of the machine comes first.
+#[test]
+fn attentions_belong_to_the_machine() {
+    let rig = rig(64 * MIB);
+    let mut changer = rig.changer();
+    changer.settle();
+    changer.good(&move_medium(1024, 256));
+    rig.drive(0).fails(&[0; 6], (6, 0x29, 0));
+    rig.drive(0).fails(&[0; 6], (6, 0x28, 0));
+    rig.drive(0).good(&[0; 6]);
+}
+
+#[test]
+fn a_cartridge_whose_memory_is_damaged_is_refused_and_can_be_taken_out() {
+    let rig = rig(64 * MIB);
+    std::fs::write(rig.dir.path().join("cartridges/CAP001L8/cartridge.json"), "{").unwrap();
+    let mut drive = rig.loaded();
+    drive.fails(&[0; 6], (3, 0x31, 0));
+    drive.fails(&[0x08, 2, 0, 0, 1, 0], (3, 0x31, 0));
+    assert_eq!(rig.library.list().unwrap().elements[0].barcode.as_deref(), Some("CAP001L8"));
+    rig.changer().good(&move_medium(256, 1024));
+    drive.fails(&[0; 6], (2, 0x3a, 0));
+    assert!(rig.library.check_cartridge("CAP001L8", &()).unwrap_err().is_damaged());
+}
+
 #[test]
 fn handles_of_one_process_share_the_drive() {
     let rig = rig(64 * MIB);
