@@ -200,7 +200,7 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
 
 /// The escaping of systemd paths: `/` becomes `-`, everything else but letters, digits, `_` and
 /// `.` becomes `\xNN`, and so does a leading dot.
-fn escape(object: &str) -> String {
+pub fn escape(object: &str) -> String {
     let mut escaped = String::with_capacity(object.len() + 16);
     for (position, byte) in object.bytes().enumerate() {
         match byte {

@@ -222,6 +222,12 @@ impl Manifest {
         self.unprotected.get("notes")?.as_str()
     }
 
+    /// What became of the chunks when the snapshot was made.
+    pub fn chunk_upload_stats(&self) -> Option<ChunkUploadStats> {
+        let value = self.unprotected.get("chunk_upload_stats")?;
+        serde_json::from_value(value.clone()).ok()
+    }
+
     /// Records what became of the chunks.
     pub fn set_chunk_upload_stats(&mut self, stats: &ChunkUploadStats) -> Result<()> {
         let value =

@@ -1,0 +1,160 @@
+//! The command line: one file a command group.
+
+mod backup;
+mod catalog;
+mod datastore;
+mod key;
+mod restore;
+mod snapshot;
+mod tape;
+mod vtl;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config::Places;
+
+/// How a command that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything worked.
+    Complete,
+    /// It ended, but not everything worked; the messages say what.
+    Incomplete,
+}
+
+/// Exit code of a command that failed.
+const EXIT_FAILED: u8 = 1;
+/// Exit code of a command that ended without doing everything (clap uses 2 for wrong usage).
+const EXIT_INCOMPLETE: u8 = 3;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 everything worked, 1 it failed, 2 wrong usage, 3 it ended but not everything worked.
+
+Example: a folder to a datastore, and back
+  capstan datastore create archive /srv/archive
+  capstan backup docs.pxar:/usr/share/doc --repository archive
+  capstan restore host/$(hostname) docs.pxar ./docs --repository archive";
+
+/// Back up files and disks into a deduplicating datastore, rotate them to LTO tape, and get them
+/// back.
+#[derive(Debug, Parser)]
+#[command(name = "capstan", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// Folder of the configuration [default: /etc/capstan for root, ~/.config/capstan otherwise]
+    #[arg(long, global = true, env = "CAPSTAN_CONFIG", value_name = "DIR", hide_env = true)]
+    config: Option<PathBuf>,
+    /// Folder of the state: inventories, catalogs, locks [default: /var/lib/capstan for root,
+    /// ~/.local/state/capstan otherwise]
+    #[arg(long, global = true, env = "CAPSTAN_STATE", value_name = "DIR", hide_env = true)]
+    state: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    #[command(subcommand)]
+    Datastore(datastore::DatastoreCommand),
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    #[command(subcommand)]
+    Tape(tape::TapeCommand),
+    #[command(subcommand)]
+    Vtl(vtl::VtlCommand),
+}
+
+/// Parses the arguments and runs the command.
+#[allow(clippy::print_stderr, reason = "this is where the last message goes")]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(Outcome::Complete) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::from(EXIT_INCOMPLETE),
+        Err(error) => {
+            eprintln!("capstan: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Outcome> {
+    let places = Places::find(cli.config, cli.state)?;
+    match cli.command {
+        Command::Backup(args) => backup::run(&places, &args),
+        Command::Restore(args) => restore::run(&places, &args),
+        Command::Datastore(command) => datastore::run(&places, &command),
+        Command::Snapshot(command) => snapshot::run(&places, &command),
+        Command::Catalog(command) => catalog::run(&places, &command),
+        Command::Key(command) => key::run(&command),
+        Command::Tape(command) => tape::run(&places, &command),
+        Command::Vtl(command) => vtl::run(&command),
+    }
+}
+
+/// The number of worker threads asked for, or one a processor.
+pub fn threads(asked: Option<usize>) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.unwrap_or_else(processors).clamp(1, 64)
+}
+
+/// Identifies a task of this process in the reference's form, as results of verifications carry it.
+pub fn task_name(worker: &str, object: &str) -> Result<String> {
+    let node = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+    let node = node.split('.').next().unwrap_or("localhost").to_owned();
+    let started = ::datastore::time::now();
+    Ok(format!(
+        "UPID:{node}:{:08X}:{:08X}:{:08X}:{started:08X}:{worker}:{}:{}:",
+        std::process::id(),
+        process_start_ticks().unwrap_or(0),
+        0,
+        ::datastore::lock::escape(object),
+        crate::repository::caller()?,
+    ))
+}
+
+/// When this process began, in clock ticks since the machine did.
+fn process_start_ticks() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program may hold anything; the fields go on behind its last parenthesis.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command that does something says what, with an example.
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            let leaf = command.get_subcommands().next().is_none();
+            if leaf {
+                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(after.contains("capstan "), "{path} has no example");
+            }
+            for inner in command.get_subcommands() {
+                check(inner, &path);
+            }
+        }
+        check(&Cli::command(), "");
+    }
+}

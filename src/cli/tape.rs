@@ -1,0 +1,62 @@
+//! `capstan tape …`: drives, changers, pools, media, and the jobs between disk and tape.
+
+mod backup;
+mod changer;
+mod drive;
+mod labels;
+mod media;
+mod pool;
+mod restore;
+mod station;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use super::Outcome;
+use crate::config::Places;
+
+/// Tape drives, libraries, media, and the jobs between disk and tape
+#[derive(Debug, Subcommand)]
+pub enum TapeCommand {
+    #[command(subcommand)]
+    Changer(changer::ChangerCommand),
+    #[command(subcommand)]
+    Drive(drive::DriveCommand),
+    #[command(subcommand)]
+    Pool(pool::PoolCommand),
+    #[command(subcommand)]
+    Media(media::MediaCommand),
+    Label(labels::LabelArgs),
+    BarcodeLabel(labels::BarcodeLabelArgs),
+    ReadLabel(labels::ReadLabelArgs),
+    Format(labels::FormatArgs),
+    Inventory(labels::InventoryArgs),
+    Catalog(labels::CatalogArgs),
+    Scan(labels::ScanArgs),
+    LoadMedia(station::LoadArgs),
+    Unload(station::UnloadArgs),
+    Status(station::StatusArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+}
+
+pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
+    match command {
+        TapeCommand::Changer(command) => changer::run(places, command),
+        TapeCommand::Drive(command) => drive::run(places, command),
+        TapeCommand::Pool(command) => pool::run(places, command),
+        TapeCommand::Media(command) => media::run(places, command),
+        TapeCommand::Label(args) => labels::label(places, args),
+        TapeCommand::BarcodeLabel(args) => labels::barcode_label(places, args),
+        TapeCommand::ReadLabel(args) => labels::read_label(places, args),
+        TapeCommand::Format(args) => labels::format(places, args),
+        TapeCommand::Inventory(args) => labels::inventory(places, args),
+        TapeCommand::Catalog(args) => labels::catalog(places, args),
+        TapeCommand::Scan(args) => labels::scan(places, args),
+        TapeCommand::LoadMedia(args) => station::load(places, args),
+        TapeCommand::Unload(args) => station::unload(places, args),
+        TapeCommand::Status(args) => station::status(places, args),
+        TapeCommand::Backup(args) => backup::run(places, args),
+        TapeCommand::Restore(args) => restore::run(places, args),
+    }
+}

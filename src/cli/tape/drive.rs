@@ -1,0 +1,242 @@
+//! `capstan tape drive …`
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use pbs_tape::drive::Drive;
+use scsi::discover::{Kind, Roots};
+use scsi::{Address, Connect as _};
+use serde::Serialize;
+
+use super::station;
+use crate::cli::Outcome;
+use crate::config::{DriveConfig, Places, Tape, check_name};
+use crate::device::Devices;
+use crate::output::{OutputArgs, table};
+
+/// Tape drives: configure, look, find
+#[derive(Debug, Subcommand)]
+pub enum DriveCommand {
+    Create(CreateArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Update(UpdateArgs),
+    Remove(RemoveArgs),
+    Scan(ScanArgs),
+    Status(station::StatusArgs),
+}
+
+/// Configure a drive
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    capstan tape drive create lto0 --path /dev/tape/by-id/scsi-…-sg --changer lib\n  \
+    capstan tape drive create lto0 --path vtl:/srv/vtl#drive0 --changer lib")]
+pub struct CreateArgs {
+    /// Its name
+    name: String,
+    /// Its address: /dev/sgN, /dev/tape/by-id/…-sg, vtl:DIR#drive0
+    #[arg(long, value_name = "ADDRESS")]
+    path: String,
+    /// The changer that loads it
+    #[arg(long, value_name = "NAME")]
+    changer: Option<String>,
+    /// Which of the changer's drives it is, from 0
+    #[arg(long, value_name = "N", requires = "changer", default_value_t = 0)]
+    changer_drivenum: u64,
+}
+
+/// List the configured drives
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan tape drive list")]
+pub struct ListArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Show a drive's configuration
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan tape drive show lto0")]
+pub struct ShowArgs {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Change a drive's configuration
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  capstan tape drive update lto0 --changer lib --changer-drivenum 1"
+)]
+pub struct UpdateArgs {
+    /// Its name
+    name: String,
+    /// New address
+    #[arg(long, value_name = "ADDRESS")]
+    path: Option<String>,
+    /// New changer; empty for none
+    #[arg(long, value_name = "NAME")]
+    changer: Option<String>,
+    /// Which of the changer's drives it is, from 0
+    #[arg(long, value_name = "N")]
+    changer_drivenum: Option<u64>,
+}
+
+/// Remove a drive from the configuration
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan tape drive remove lto0")]
+pub struct RemoveArgs {
+    /// Its name
+    name: String,
+}
+
+/// Find the drives of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan tape drive scan")]
+pub struct ScanArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// A drive as it is listed.
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    config: &'a DriveConfig,
+}
+
+pub fn run(places: &Places, command: &DriveCommand) -> Result<Outcome> {
+    match command {
+        DriveCommand::Create(args) => create(places, args),
+        DriveCommand::List(args) => {
+            let tape: Tape = places.load()?;
+            let listed: Vec<Listed<'_>> =
+                tape.drive.iter().map(|(name, config)| Listed { name, config }).collect();
+            args.output.print(&listed, |listed| table_of(listed))?;
+            Ok(Outcome::Complete)
+        }
+        DriveCommand::Show(args) => {
+            let tape: Tape = places.load()?;
+            let config = tape
+                .drive
+                .get(&args.name)
+                .with_context(|| format!("there is no drive '{}'", args.name))?;
+            let listed = Listed { name: &args.name, config };
+            args.output.print(&listed, |listed| table_of(std::slice::from_ref(listed)))?;
+            Ok(Outcome::Complete)
+        }
+        DriveCommand::Update(args) => update(places, args),
+        DriveCommand::Remove(args) => {
+            places.change(|tape: &mut Tape| match tape.drive.remove(&args.name) {
+                Some(_) => Ok(()),
+                None => bail!("there is no drive '{}'", args.name),
+            })?;
+            Ok(Outcome::Complete)
+        }
+        DriveCommand::Scan(args) => print_scan(Kind::Tape, args.output),
+        DriveCommand::Status(args) => station::status(places, args),
+    }
+}
+
+fn table_of(listed: &[Listed<'_>]) -> String {
+    let rows = listed.iter().map(|drive| {
+        let changer = drive.config.changer.clone();
+        let number = changer.as_ref().map(|_| drive.config.changer_drivenum.to_string());
+        vec![
+            drive.name.to_owned(),
+            drive.config.path.clone(),
+            changer.unwrap_or_default(),
+            number.unwrap_or_default(),
+        ]
+    });
+    table(&["name", "path", "changer", "changer-drivenum"], rows)
+}
+
+/// Fails unless a drive answers there.
+fn check_address(path: &str) -> Result<()> {
+    let address: Address = path.parse()?;
+    Drive::open(Devices.connect(&address)?)
+        .with_context(|| format!("{path} cannot be used as a tape drive"))?;
+    Ok(())
+}
+
+fn check_changer(tape: &Tape, name: &str) -> Result<()> {
+    if !tape.changer.contains_key(name) {
+        bail!("there is no changer '{name}'; 'capstan tape changer create' makes one");
+    }
+    Ok(())
+}
+
+fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
+    check_name("drive", &args.name, 3)?;
+    check_address(&args.path)?;
+    places.change(|tape: &mut Tape| {
+        if tape.drive.contains_key(&args.name) {
+            bail!("there is a drive '{}' already", args.name);
+        }
+        if let Some((other, _)) = tape.drive.iter().find(|(_, d)| d.path == args.path) {
+            bail!("drive '{other}' has this address already");
+        }
+        if let Some(changer) = &args.changer {
+            check_changer(tape, changer)?;
+        }
+        tape.drive.insert(
+            args.name.clone(),
+            DriveConfig {
+                path: args.path.clone(),
+                changer: args.changer.clone(),
+                changer_drivenum: args.changer_drivenum,
+            },
+        );
+        Ok(())
+    })?;
+    Ok(Outcome::Complete)
+}
+
+fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
+    if let Some(path) = &args.path {
+        check_address(path)?;
+    }
+    places.change(|tape: &mut Tape| {
+        let changer = args.changer.clone().filter(|changer| !changer.is_empty());
+        if let Some(changer) = &changer {
+            check_changer(tape, changer)?;
+        }
+        let drive = tape
+            .drive
+            .get_mut(&args.name)
+            .with_context(|| format!("there is no drive '{}'", args.name))?;
+        if let Some(path) = &args.path {
+            drive.path.clone_from(path);
+        }
+        if args.changer.is_some() {
+            drive.changer = changer;
+        }
+        if let Some(number) = args.changer_drivenum {
+            drive.changer_drivenum = number;
+        }
+        Ok(())
+    })?;
+    Ok(Outcome::Complete)
+}
+
+/// Lists the hardware of one kind.
+pub fn print_scan(kind: Kind, output: OutputArgs) -> Result<Outcome> {
+    let found: Vec<_> = scsi::discover::scan(&Roots::default())
+        .context("cannot look for SCSI devices")?
+        .into_iter()
+        .filter(|device| device.kind == kind)
+        .collect();
+    output.print(&found, |found| {
+        let rows = found.iter().map(|device| {
+            vec![
+                device.path.display().to_string(),
+                device.vendor.clone(),
+                device.model.clone(),
+                device.serial.clone().unwrap_or_default(),
+            ]
+        });
+        table(&["path", "vendor", "model", "serial"], rows)
+    })?;
+    Ok(Outcome::Complete)
+}

@@ -1,0 +1,256 @@
+//! Configuration files and where they and the state lie.
+//!
+//! Configuration is TOML, one file a subject, edited by hand or by commands. A command changes a
+//! file under a lock and replaces it whole, so that two commands at once lose nothing and a crash
+//! leaves the old file or the new one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The two folders of an instance.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Configuration files.
+    pub config: PathBuf,
+    /// What the program keeps: inventories, catalogs, locks.
+    pub state: PathBuf,
+}
+
+impl Places {
+    /// The folders given, or the defaults: those of the system for root, the user's otherwise.
+    pub fn find(config: Option<PathBuf>, state: Option<PathBuf>) -> Result<Places> {
+        let is_root = nix::unistd::geteuid().is_root();
+        let user_folder = |variable: &str, fallback: &str| -> Result<PathBuf> {
+            if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {
+                return Ok(PathBuf::from(folder).join("capstan"));
+            }
+            let home = std::env::var_os("HOME")
+                .context("HOME is not set; give --config and --state instead")?;
+            Ok(PathBuf::from(home).join(fallback).join("capstan"))
+        };
+        let config = match config {
+            Some(folder) => folder,
+            None if is_root => "/etc/capstan".into(),
+            None => user_folder("XDG_CONFIG_HOME", ".config")?,
+        };
+        let state = match state {
+            Some(folder) => folder,
+            None if is_root => "/var/lib/capstan".into(),
+            None => user_folder("XDG_STATE_HOME", ".local/state")?,
+        };
+        Ok(Places { config, state })
+    }
+
+    /// Reads a configuration file; a missing one is the default.
+    pub fn load<T: Section>(&self) -> Result<T> {
+        let path = self.config.join(T::FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+    }
+
+    /// Changes a configuration file. Nothing is written if `change` fails.
+    pub fn change<T: Section, R>(&self, change: impl FnOnce(&mut T) -> Result<R>) -> Result<R> {
+        fs::create_dir_all(&self.config)
+            .with_context(|| format!("cannot create {}", self.config.display()))?;
+        let _lock = self.lock(T::FILE)?;
+        let mut section: T = self.load()?;
+        let result = change(&mut section)?;
+        let text = toml::to_string_pretty(&section).context("cannot write the configuration")?;
+        replace(&self.config.join(T::FILE), text.as_bytes())?;
+        Ok(result)
+    }
+
+    fn lock(&self, name: &str) -> Result<Flock<File>> {
+        let path = self.config.join(format!(".{name}.lck"));
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        // A change takes no time; whoever holds the lock lets go at once.
+        Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| io::Error::from(errno))
+            .with_context(|| format!("cannot lock {}", path.display()))
+    }
+}
+
+/// One configuration file.
+pub trait Section: Serialize + DeserializeOwned + Default {
+    /// Its name.
+    const FILE: &'static str;
+}
+
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let temp = path.with_extension(format!("tmp_{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temp)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temp, path)?;
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// `datastore.toml`: names for datastores.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Datastores {
+    /// By name.
+    #[serde(default)]
+    pub datastore: BTreeMap<String, DatastoreConfig>,
+}
+
+impl Section for Datastores {
+    const FILE: &'static str = "datastore.toml";
+}
+
+/// One datastore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DatastoreConfig {
+    /// Its folder.
+    pub path: PathBuf,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Folder for lock files, if not the one in the store. A host on which the reference serves
+    /// the same store names the reference's folder here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_dir: Option<PathBuf>,
+}
+
+/// `tape.toml`: changers, drives and media pools.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tape {
+    /// Changers by name.
+    #[serde(default)]
+    pub changer: BTreeMap<String, ChangerConfig>,
+    /// Drives by name.
+    #[serde(default)]
+    pub drive: BTreeMap<String, DriveConfig>,
+    /// Media pools by name.
+    #[serde(default)]
+    pub pool: BTreeMap<String, PoolConfig>,
+}
+
+impl Section for Tape {
+    const FILE: &'static str = "tape.toml";
+}
+
+/// One media changer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ChangerConfig {
+    /// Its address.
+    pub path: String,
+    /// Slots, besides the library's own, that are used to hand cartridges in and out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub export_slots: Vec<u64>,
+    /// The drive must eject before the robot takes a cartridge out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub eject_before_unload: bool,
+}
+
+/// One drive.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DriveConfig {
+    /// Its address.
+    pub path: String,
+    /// The changer that loads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changer: Option<String>,
+    /// Which of the changer's drives it is, from 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub changer_drivenum: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// One media pool.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PoolConfig {
+    /// The drive that its jobs use unless told otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
+    /// When a new media set is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<String>,
+    /// How long a media set is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<String>,
+    /// How media sets are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// Checks a name of a changer, drive or pool.
+pub fn check_name(kind: &str, name: &str, len_min: usize) -> Result<()> {
+    if !datastore::hierarchy::is_safe_id(name) || !(len_min..=32).contains(&name.len()) {
+        bail!(
+            "invalid {kind} name '{name}': {len_min} to 32 letters, digits, '.', '_' and '-', the \
+             first no '.' or '-'"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_change_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places { config: dir.path().join("c"), state: dir.path().join("s") };
+        assert!(places.load::<Datastores>().unwrap().datastore.is_empty());
+        let config = DatastoreConfig { path: "/x".into(), comment: None, lock_dir: None };
+        places
+            .change(|section: &mut Datastores| {
+                section.datastore.insert("one".into(), config.clone());
+                Ok(())
+            })
+            .unwrap();
+        let failed = places.change(|section: &mut Datastores| -> Result<()> {
+            section.datastore.clear();
+            bail!("no")
+        });
+        assert!(failed.is_err());
+        let section = places.load::<Datastores>().unwrap();
+        assert_eq!(section.datastore["one"].path, Path::new("/x"));
+    }
+
+    #[test]
+    fn a_typing_error_in_a_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places { config: dir.path().into(), state: dir.path().into() };
+        fs::write(dir.path().join("datastore.toml"), "[datastore.x]\npth = '/x'\n").unwrap();
+        let error = format!("{:#}", places.load::<Datastores>().unwrap_err());
+        assert!(error.contains("datastore.toml") && error.contains("pth"), "{error}");
+    }
+}

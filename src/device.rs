@@ -1,0 +1,22 @@
+//! From an address to an open device: the one place that knows every kind.
+
+use scsi::{Address, Connect, Error, Transport};
+
+/// Opens hardware and emulated libraries.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Devices;
+
+impl Connect for Devices {
+    fn connect(&self, address: &Address) -> Result<Box<dyn Transport>, Error> {
+        match address {
+            Address::Sg(path) => Ok(Box::new(scsi::sg::SgDevice::open(path)?)),
+            Address::Vtl { dir, unit } => vtl::open_unit(dir, *unit),
+            Address::Iscsi { .. } => Err(Error::Open {
+                device: address.to_string(),
+                reason: "this version does not speak iSCSI itself; log in with the system's \
+                         initiator and use the /dev/sg* device that appears"
+                    .into(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What `--repository` and STORE arguments mean.
+//!
+//! A folder (`/srv/archive`, `./x`), a name from the configuration, or a server in the form
+//! `[[auth-id@]host[:port]:]store`, which this version does not reach yet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use datastore::datastore::Options;
+use datastore::{BackupGroup, Datastore, Namespace, SnapshotPath};
+
+use crate::config::{Datastores, Places};
+
+/// A datastore and what it is called.
+pub struct Repository {
+    /// The store.
+    pub store: Arc<Datastore>,
+    /// Its name: the configured one, or the last part of its folder.
+    pub name: String,
+}
+
+/// Opens the datastore that `text` names.
+pub fn open(places: &Places, text: &str) -> Result<Repository> {
+    let is_folder = text.contains('/') && !text.split('/').next().unwrap_or("").contains(':')
+        || text == "."
+        || text == "..";
+    if is_folder {
+        let path = PathBuf::from(text);
+        // A folder that is configured keeps its name and its settings.
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let configured = places.load::<Datastores>()?.datastore.into_iter().find(|(_, config)| {
+            config.path.canonicalize().is_ok_and(|configured| configured == canonical)
+        });
+        if let Some((name, config)) = configured {
+            return open_configured(name, config);
+        }
+        let name = canonical.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
+        let store = Datastore::open(&path, &Options::default())?;
+        return Ok(Repository { store, name });
+    }
+    if text.contains(':') || text.contains('@') {
+        bail!(
+            "'{text}' names a datastore on a server; this version reaches only datastores on this \
+             machine: give a folder (/srv/archive, ./x) or the name of a configured datastore"
+        );
+    }
+    match places.load::<Datastores>()?.datastore.remove(text) {
+        Some(config) => open_configured(text.to_owned(), config),
+        None => bail!(
+            "there is no datastore named '{text}' in the configuration; 'capstan datastore list' \
+             shows the names, and a folder is written with a slash: ./{text}"
+        ),
+    }
+}
+
+fn open_configured(name: String, config: crate::config::DatastoreConfig) -> Result<Repository> {
+    let options = Options { lock_dir: config.lock_dir, ..Options::default() };
+    let store = Datastore::open(&config.path, &options)
+        .with_context(|| format!("cannot open datastore '{name}'"))?;
+    Ok(Repository { store, name })
+}
+
+/// A snapshot by its full name, or the newest finished one of a group.
+pub fn find_snapshot(store: &Datastore, namespace: &Namespace, text: &str) -> Result<SnapshotPath> {
+    if text.matches('/').count() != 1 {
+        return Ok(text.parse()?);
+    }
+    let group: BackupGroup = text.parse()?;
+    let snapshots = store.snapshots(namespace, &group, &mut ())?;
+    let newest = snapshots.into_iter().rev().find(|info| info.finished);
+    Ok(newest.with_context(|| format!("group {group} has no finished snapshot"))?.path)
+}
+
+/// The caller as the owner of backups: `user@pam`.
+pub fn caller() -> Result<String> {
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid)?
+        .with_context(|| format!("user {uid} has no name; give --owner"))?;
+    Ok(format!("{}@pam", user.name))
+}
