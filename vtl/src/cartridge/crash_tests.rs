@@ -88,10 +88,12 @@ fn write(folder: &Path, clean: bool) -> Image {
 /// Opens what is given and reads everything: per object its content, or `Err` if it is damaged.
 fn read_all(folder: &Path, log: &[u8], index: Option<&[u8]>) -> Vec<Seen> {
     let (log_path, index_path) = paths(folder);
+    // New files: some file systems flush one that was cut to nothing and written again.
+    let _ = fs::remove_file(&log_path);
+    let _ = fs::remove_file(&index_path);
     fs::write(log_path, log).unwrap();
-    match index {
-        Some(index) => fs::write(index_path, index).unwrap(),
-        None => drop(fs::remove_file(index_path)),
+    if let Some(index) = index {
+        fs::write(index_path, index).unwrap();
     }
     let mut log = ObjectLog::open(folder, 0, ID).unwrap();
     let objects = (0..log.objects()).map(|object| read_one(&mut log, object)).collect();

@@ -30,7 +30,7 @@ use super::record::{
     FILES_MAX, RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header,
     stored_bytes,
 };
-use super::recovery;
+use super::{recovery, writeback};
 use crate::durable::{self, crc64};
 use crate::error::{Named, Result};
 
@@ -88,6 +88,8 @@ pub(crate) struct ObjectLog {
     pub(super) checkpoint: Checkpoint,
     /// There may be bytes behind `end`, left by a crash or a failed write.
     pub(super) tail: bool,
+    /// Offset up to which the disk was asked to write.
+    writeback: u64,
     /// A write failed and its remains could not be removed.
     failed: bool,
     /// Takes the part of a block that the caller's buffer is too small for.
@@ -151,6 +153,7 @@ impl ObjectLog {
             durable: checkpoint.objects,
             checkpoint,
             tail: false,
+            writeback: checkpoint.end,
             failed: false,
             overflow: Vec::new(),
         };
@@ -289,6 +292,7 @@ impl ObjectLog {
         self.files = entry.file;
         self.bytes = bytes;
         self.end = entry.offset;
+        self.writeback = entry.offset;
         self.chain = chain;
         self.durable = self.durable.min(position);
         self.tail = true;
@@ -364,6 +368,10 @@ impl ObjectLog {
         self.bytes += u64::from(length);
         self.end += record.stored_bytes();
         self.chain = check;
+        if self.end.saturating_sub(self.writeback) >= writeback::EVERY_BYTES {
+            writeback::start(&self.file, self.writeback, self.end - self.writeback);
+            self.writeback = self.end;
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod log;
 mod record;
 mod recovery;
 mod state;
+mod writeback;
 
 #[cfg(test)]
 mod crash_tests;

@@ -95,7 +95,29 @@ pub struct LibraryListing {
     pub elements: Vec<ListedElement>,
 }
 
-/// An emulated library in a folder. Cloning gives another handle to the same one.
+/// An emulated library in a folder.
+///
+/// ```
+/// use std::time::Duration;
+/// use scsi::{Data, Transport};
+/// use vtl::{Library, Options};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let library = Library::create(&dir.path().join("library"), &Options::default())?;
+/// let mut changer = library.changer()?;
+/// let minute = Duration::from_secs(60);
+/// // TEST UNIT READY takes the unit attention of the power on.
+/// changer.execute(&[0; 6], Data::None, minute)?;
+/// // MOVE MEDIUM from the first slot to the first drive.
+/// let cdb = [0xa5, 0, 0, 0, 0x04, 0x00, 0x01, 0x00, 0, 0, 0, 0];
+/// changer.execute(&cdb, Data::None, minute)?.into_result(&cdb)?;
+/// assert_eq!(library.list()?.elements[0].barcode.as_deref(), Some("CAP001L8"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Cloning gives another handle to the same one.
 #[derive(Clone)]
 pub struct Library {
     shared: Arc<Shared>,

@@ -543,6 +543,41 @@ fn a_damaged_block_is_a_medium_error_and_can_be_passed() {
 }
 
 #[test]
+fn the_largest_block() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let block = pattern(3, 8 << 20);
+    assert_eq!(drive.write(&block), None);
+    drive.rewind();
+    // Asked for with the largest length that a CDB can hold.
+    let (data, sense) = drive.read(2, 0xff_ffff, 8 << 20);
+    assert!(data == block && sense.is_none());
+}
+
+/// WRITE FILEMARKS without IMMED is what makes data durable; the index may be lost with the machine.
+#[test]
+fn a_flushed_tape_needs_nothing_but_its_log() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    drive.write_example();
+    let from = rig.dir.path().join("cartridges/CAP001L8");
+    let log = std::fs::read(from.join("partition0.log")).unwrap();
+    // The picture of the disk at this moment, without index and without a clean end.
+    let other = rig.dir.path().join("cartridges/CAP002L8");
+    let state = std::fs::read_to_string(from.join("cartridge.json")).unwrap();
+    std::fs::write(other.join("cartridge.json"), state.replace("CAP001L8", "CAP002L8")).unwrap();
+    std::fs::write(other.join("partition0.log"), log).unwrap();
+    std::fs::remove_file(other.join("partition0.index")).unwrap();
+    rig.changer().good(&move_medium(1025, 257));
+    let mut second = rig.drive(1);
+    second.settle();
+    second.locate(3, 0);
+    assert_eq!(second.position(), (9, 3));
+    second.rewind();
+    assert_eq!(second.read_block(1000), (pattern(0, 1000), None));
+}
+
+#[test]
 fn faults_answer_instead_of_the_unit() {
     struct Third;
     impl vtl::faults::Faults for Third {
