@@ -2,7 +2,7 @@
 //!
 //! What guards the data is argued in `log` and `recovery`; the bytes are in `record` and `index` and
 //! on the page `docs/formats/vtl-cartridge.md`. Only one process has a cartridge open at a time: its
-//! folder's lock file is held as long as a [`Cartridge`] lives.
+//! folder's lock file is held as long as the cartridge is open.
 
 mod index;
 mod locate;
