@@ -2,7 +2,7 @@
 
 use scsi::command::attribute::{self, Attribute};
 use scsi::command::density;
-use scsi::command::log::{Activity, DeviceActivity};
+use scsi::command::log::{Activity, DeviceActivity, LogPage, PAGE_VOLUME_STATISTICS};
 use scsi::command::mode::{self, Compression};
 use scsi::command::statistics::VolumeStatistics;
 use scsi::command::tape_alert::TapeAlerts;
@@ -91,6 +91,16 @@ impl Drive {
     pub fn volume_statistics(&mut self) -> Result<VolumeStatistics> {
         VolumeStatistics::request(&mut self.transport)
             .map_err(|error| self.fail("reading volume statistics", error))
+    }
+
+    /// Native capacity in use in bytes: how full the tape is. `None` if the drive does not tell.
+    pub fn used_bytes(&mut self) -> Result<Option<u64>> {
+        match LogPage::request(&mut self.transport, PAGE_VOLUME_STATISTICS) {
+            Ok(page) => Ok(VolumeStatistics::used_capacity(&page)),
+            // LTO-4 and older.
+            Err(error) if error.sense().is_some_and(|sense| sense.is_unsupported()) => Ok(None),
+            Err(error) => Err(self.fail("reading volume statistics", error)),
+        }
     }
 
     /// What the drive is doing.

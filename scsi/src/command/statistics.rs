@@ -12,6 +12,7 @@ use super::opcode;
 use crate::transport::{Error, Transport};
 
 const MEGABYTE: u64 = 1_000_000;
+const USED_NATIVE_CAPACITY: u16 = 0x0017;
 
 /// The statistics of the cartridge in a drive. Counters that the drive does not report are 0.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -85,13 +86,19 @@ impl VolumeStatistics {
             medium_mount_time: number(0x0014),
             medium_ready_time: number(0x0015),
             total_native_capacity: bytes(0x0016),
-            total_used_native_capacity: bytes(0x0017),
+            total_used_native_capacity: bytes(USED_NATIVE_CAPACITY),
             serial: page.parameter(0x0040).map(|one| text(&one.value)).unwrap_or_default(),
             write_protect: number(0x0080) == 1,
             worm: number(0x0081) == 1,
             beginning_of_medium_passes: number(0x0101),
             middle_of_tape_passes: number(0x0102),
         })
+    }
+
+    /// Bytes of native capacity in use, from page 17h; `None` if the drive does not tell, which the 0 of
+    /// [`VolumeStatistics::total_used_native_capacity`] would hide.
+    pub fn used_capacity(page: &LogPage) -> Option<u64> {
+        Some(page.parameter(USED_NATIVE_CAPACITY)?.number()?.saturating_mul(MEGABYTE))
     }
 
     /// Passes over the tape that count for its wear: the larger of the two counters.
@@ -149,6 +156,16 @@ mod tests {
         assert_eq!(statistics.serial, "HA1B2C3D4E");
         assert!(statistics.worm && !statistics.write_protect);
         assert_eq!(statistics.medium_wearout(), 1.0);
+    }
+
+    #[test]
+    fn used_capacity_may_be_unknown() {
+        let used =
+            |value: &[u8]| VolumeStatistics::used_capacity(&page(&[(0, &[1]), (0x17, value)]));
+        assert_eq!(used(&[0, 0, 0, 5]), Some(5_000_000));
+        assert_eq!(used(&[0, 0, 0, 0]), Some(0));
+        assert_eq!(used(&[0xff; 4]), None);
+        assert_eq!(VolumeStatistics::used_capacity(&page(&[(0, &[1])])), None);
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn status_and_cartridge_memory() {
     assert!(json.get("write-protect").is_none() && json.get("drive-activity").is_some());
     assert!(drive.volume_statistics().unwrap().total_native_capacity > 0);
     assert!(drive.remaining_bytes().unwrap() > Some(0));
+    assert!(drive.used_bytes().unwrap().is_some());
     assert!(!drive.tape_alerts().unwrap().is_critical());
 
     let barcode = library.cartridges().unwrap()[0].clone();
