@@ -24,7 +24,10 @@ pub mod loader;
 pub mod media;
 pub mod operations;
 pub mod restore;
+pub mod station;
 pub mod write;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod testing;
 

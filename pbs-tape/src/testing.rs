@@ -42,3 +42,125 @@ pub(crate) fn assert_catalog_equals_dump(content: &CatalogContent, dump: &Path) 
     }
     assert_eq!(found, expected, "{}", dump.display());
 }
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datastore::datastore::Options;
+use datastore::manifest::Manifest;
+use datastore::snapshot::{GroupWriter, SnapshotWriter};
+use datastore::chunk_store::SyncLevel;
+use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath};
+
+use crate::device::model::{Medium, ModelLibrary};
+use crate::media::StateDir;
+
+/// A state directory and datastores in a temporary folder.
+pub(crate) struct World {
+    pub folder: tempfile::TempDir,
+    pub state: StateDir,
+}
+
+impl World {
+    pub fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path().join("state"))
+            .unwrap()
+            .with_lock_wait(Duration::from_millis(10));
+        World { folder, state }
+    }
+
+    /// A datastore in the folder `name`. Its 65536 chunk folders would take longer than all tests
+    /// together, so only those are made that are needed.
+    pub fn store(&self, name: &str) -> Arc<Datastore> {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.join(".chunks")).unwrap();
+        let options = Options { sync_level: SyncLevel::None, ..Options::default() };
+        Datastore::open(&path, &options).unwrap()
+    }
+
+    /// An empty datastore that can take the chunks of another.
+    pub fn store_for(&self, name: &str, source: &Datastore) -> Arc<Datastore> {
+        let store = self.store(name);
+        for entry in std::fs::read_dir(source.base().join(".chunks")).unwrap() {
+            let folder = store.base().join(".chunks").join(entry.unwrap().file_name());
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        store
+    }
+}
+
+/// Makes the folder of a chunk.
+pub(crate) fn allow_chunk(store: &Datastore, digest: &Digest) {
+    std::fs::create_dir_all(store.chunks().path(digest).parent().unwrap()).unwrap();
+}
+
+/// Bytes that do not compress and are the same in each run.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut value = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..len)
+        .map(|_| {
+            value ^= value << 13;
+            value ^= value >> 7;
+            value ^= value << 17;
+            (value >> 32) as u8
+        })
+        .collect()
+}
+
+/// Adds a snapshot `host/NAME` of one archive with these chunks; its name on tape.
+pub(crate) fn add_snapshot(
+    store: &Arc<Datastore>,
+    namespace: &str,
+    name: &str,
+    time: i64,
+    chunks: &[Vec<u8>],
+) -> String {
+    let namespace: Namespace = namespace.parse().unwrap();
+    store.create_namespace(&namespace, true).unwrap();
+    let snapshot: SnapshotPath = SnapshotPath::new(format!("host/{name}").parse().unwrap(), time).unwrap();
+    let group = GroupWriter::open(store, &namespace, snapshot.group(), "root@pam").unwrap();
+    let writer = SnapshotWriter::begin_backup(&group, time).unwrap();
+    let mut entries = Vec::new();
+    for chunk in chunks {
+        let digest = Digest::of(chunk);
+        let blob = DataBlob::encode(chunk, None, true).unwrap();
+        allow_chunk(store, &digest);
+        writer.insert_chunk(&digest, &blob, chunk.len() as u64).unwrap();
+        entries.push((chunk.len() as u64, digest));
+    }
+    let mut manifest = Manifest::new(&snapshot);
+    let info = writer.add_dynamic_index("root.pxar.didx", &entries, CryptMode::None).unwrap();
+    manifest.add(info).unwrap();
+    let conf = DataBlob::encode(b"configuration", None, true).unwrap();
+    manifest.add(writer.add_blob("etc.conf.blob", &conf, CryptMode::None).unwrap()).unwrap();
+    writer.finish(manifest).unwrap();
+    datastore::hierarchy::qualified_name(&namespace, &snapshot)
+}
+
+/// A library of tapes `T01` … of so many blocks up to early warning and behind it.
+pub(crate) fn library(tapes: usize, blocks: usize, reserve: usize) -> ModelLibrary {
+    ModelLibrary::new(
+        (1..=tapes).map(|n| (format!("T{n:02}"), Medium::with_capacity(blocks, reserve))),
+    )
+}
+
+/// Everything of a snapshot that must be the same after a restore: files and chunk contents.
+pub(crate) fn fingerprint(store: &Arc<Datastore>, name: &str) -> Vec<(String, Digest)> {
+    let (namespace, snapshot) = datastore::hierarchy::parse_qualified_name(name).unwrap();
+    let reader = datastore::SnapshotReader::open(store, &namespace, &snapshot).unwrap();
+    let mut found = Vec::new();
+    for file in reader.manifest().files() {
+        let content = match file.filename.ends_with(".blob") {
+            true => Digest::of(reader.blob(&file.filename).unwrap().as_bytes()),
+            false => {
+                let archive = reader.archive(&file.filename, None).unwrap();
+                let mut all = vec![0; archive.size() as usize];
+                assert_eq!(archive.read_at(&mut all, 0).unwrap(), all.len());
+                Digest::of(&all)
+            }
+        };
+        found.push((file.filename.clone(), content));
+    }
+    found
+}

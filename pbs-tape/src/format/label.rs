@@ -158,7 +158,12 @@ pub fn read_labels(source: &mut dyn BlockSource) -> Result<Option<Labels>> {
     let Some(media) = read_media_label(source)? else {
         return Ok(None);
     };
-    let media_set = read_media_set_label(source)?;
+    let media_set = match read_media_set_label(source) {
+        // The power went while it was written. Nothing can be recorded behind the end of data, so
+        // the tape is as good as one that never got a set label.
+        Err(Error::UnexpectedEndOfData { .. }) => None,
+        label => label?,
+    };
     Ok(Some(Labels { media, media_set }))
 }
 

@@ -2,7 +2,7 @@
 //! shows what they return; every result can be serialised, with the field names that operators know.
 //!
 //! All of them take the state directory and a [`MediaLoader`], which stands for one drive that the
-//! caller has locked (a drive station does so by existing).
+//! caller has locked ([`crate::station::DriveStation`] does so by existing).
 
 pub mod catalog;
 pub mod erase;

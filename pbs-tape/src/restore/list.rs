@@ -357,7 +357,7 @@ fn fetch_from_archive(
 /// Phase 3: the snapshot appears. False: it exists.
 fn publish(job: &Job<'_>, groups: &mut Groups, one: &Wanted) -> Result<bool> {
     let begun = groups.begin(&one.target, &one.namespace, &one.snapshot, &job.options.owner)?;
-    let Some(mut writer) = begun else { return Ok(false) };
+    let Some(writer) = begun else { return Ok(false) };
     let mut manifest = None;
     let mut names: Vec<PathBuf> = fs::read_dir(&one.folder)
         .at(&one.folder)?

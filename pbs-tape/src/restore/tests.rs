@@ -1,1 +1,268 @@
+//! Restores that meet trouble: missing chunks, damaged tapes, wrong owners, half-restored sets.
 
+use std::sync::Arc;
+
+use datastore::Datastore;
+use datastore::progress::Silent;
+use uuid::Uuid;
+
+use super::*;
+use crate::device::model::{ModelLibrary, Record};
+use crate::media::{MediaCatalog, PoolConfig};
+use crate::operations::catalog::{CatalogOptions, catalog};
+use crate::operations::inventory::{InventoryOptions, inventory};
+use crate::operations::label::barcode_label;
+use crate::testing::{World, add_snapshot, fingerprint, library, noise};
+use crate::write::{TapeBackupOptions, run_backup};
+
+struct Set {
+    world: World,
+    store: Arc<Datastore>,
+    names: Vec<String>,
+    library: ModelLibrary,
+    uuid: Uuid,
+    tapes: Vec<String>,
+}
+
+/// Three snapshots on at least three tapes; the second needs chunks of the first.
+fn written() -> Set {
+    let world = World::new();
+    let store = world.store("source");
+    let data: Vec<Vec<u8>> = (0..6).map(|n| noise(n, 600_000)).collect();
+    let mut names = vec![add_snapshot(&store, "", "a", 1_700_000_000, &data)];
+    let mut second = data[..3].to_vec();
+    second.extend((10..14).map(|n| noise(n, 600_000)));
+    names.push(add_snapshot(&store, "", "a", 1_700_000_100, &second));
+    let third: Vec<Vec<u8>> = (20..26).map(|n| noise(n, 600_000)).collect();
+    names.push(add_snapshot(&store, "x/y", "b", 1_700_000_200, &third));
+    let mut library = library(6, 20, 6);
+    barcode_label(&world.state, &mut library, Some("p1"), &Silent).unwrap();
+    let options = TapeBackupOptions::new("main");
+    let pool = PoolConfig::new("p1");
+    let report =
+        run_backup(&world.state, &store, pool, &mut library, &options, &Silent).unwrap();
+    assert!(report.tapes.len() >= 3, "{:?}", report.tapes);
+    Set { world, store, names, library, uuid: report.media_set_uuid, tapes: report.tapes }
+}
+
+impl Set {
+    fn options(&self, target: &Arc<Datastore>, snapshots: &[usize]) -> RestoreOptions {
+        RestoreOptions {
+            media_set: self.uuid,
+            stores: StoreMap::all_to("target", target.clone()),
+            snapshots: snapshots.iter().map(|n| format!("main:{}", self.names[*n])).collect(),
+            owner: "root@pam".into(),
+            wait: MediaWait::NONE,
+            writers: 2,
+        }
+    }
+
+    fn target(&self) -> Arc<Datastore> {
+        self.world.store_for("target", &self.store)
+    }
+
+    fn restore(&mut self, target: &Arc<Datastore>, snapshots: &[usize]) -> RestoreReport {
+        let options = self.options(target, snapshots);
+        run_restore(&self.world.state, &mut self.library, &options, &Silent).unwrap()
+    }
+
+    fn assert_restored(&self, target: &Arc<Datastore>, which: &[usize]) {
+        for (number, name) in self.names.iter().enumerate() {
+            let (namespace, path) =
+                datastore::hierarchy::parse_qualified_name(name).unwrap();
+            let there = unpack::exists(target, &namespace, &path).unwrap();
+            assert_eq!(there, which.contains(&number), "{name}");
+            if there {
+                assert_eq!(fingerprint(&self.store, name), fingerprint(target, name));
+            }
+        }
+    }
+
+    /// Damages the n-th block that satisfies `which` on a tape, behind its labels.
+    fn damage(&mut self, tape: &str, file: usize, block: usize, at: usize) {
+        let mut medium = self.library.tapes[tape].lock().unwrap();
+        let mut files = 0;
+        let mut blocks = 0;
+        for record in &mut medium.records {
+            match record {
+                Record::Filemark => {
+                    files += 1;
+                    blocks = 0;
+                }
+                Record::Block(bytes) => {
+                    if files == file && blocks == block {
+                        let mut changed = bytes.to_vec();
+                        changed[at] ^= 0x10;
+                        *bytes = changed.into();
+                        return;
+                    }
+                    blocks += 1;
+                }
+            }
+        }
+        panic!("no such block");
+    }
+}
+
+#[test]
+fn chosen_snapshots_come_alone() {
+    let mut set = written();
+    let target = set.target();
+    let report = set.restore(&target, &[1]);
+    assert_eq!(report.snapshots_restored, [format!("main:{}", set.names[1])]);
+    assert_eq!(report.chunks, 7);
+    set.assert_restored(&target, &[1]);
+    // The third as well; what is there is left alone.
+    let report = set.restore(&target, &[1, 2]);
+    assert_eq!((report.snapshots_restored.len(), report.snapshots_skipped.len()), (1, 1));
+    assert_eq!(report.chunks, 6);
+    set.assert_restored(&target, &[1, 2]);
+    assert!(!target.base().join(".tmp").join(set.uuid.to_string()).exists());
+    // And the whole set completes what is missing.
+    let report = set.restore(&target, &[]);
+    assert_eq!((report.snapshots_restored.len(), report.snapshots_skipped.len()), (1, 2));
+    set.assert_restored(&target, &[0, 1, 2]);
+    assert_eq!(target.owner(&"".parse().unwrap(), &"host/a".parse().unwrap()).unwrap(), "root@pam");
+}
+
+#[test]
+fn unknown_snapshots_and_stores_are_told() {
+    let mut set = written();
+    let target = set.target();
+    let mut options = set.options(&target, &[0]);
+    options.snapshots.push("main:host/a/2020-01-01T00:00:00Z".into());
+    let report = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap();
+    assert_eq!(report.snapshots_failed.len(), 1);
+    assert_eq!(report.snapshots_restored.len(), 1);
+    options.snapshots = vec!["nonsense".into()];
+    assert!(run_restore(&set.world.state, &mut set.library, &options, &Silent).is_err());
+    options.media_set = Uuid::new_v4();
+    let error = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap_err();
+    assert!(error.is_missing(), "{error}");
+}
+
+/// A damaged block costs what depends on it, by name, and nothing else.
+#[test]
+fn damage_costs_only_what_depends_on_it() {
+    // File 2 of the first tape is the first chunk archive; block 1 is in its middle.
+    for (block, at) in [(1, 3000), (1, 0), (3, 5), (0, 20), (0, 70)] {
+        let mut set = written();
+        let target = set.target();
+        set.damage("T01", 2, block, at);
+        let report = set.restore(&target, &[]);
+        assert!(!report.damage.is_empty(), "{block} {at}");
+        assert!(report.damage[0].contains("T01, file 2"), "{:?}", report.damage);
+        let failed: Vec<&str> = report.snapshots_failed.iter().map(|f| f.0.as_str()).collect();
+        let first = format!("main:{}", set.names[0]);
+        assert!(failed.contains(&first.as_str()), "{failed:?}");
+        assert!(report.snapshots_failed[0].1.contains("of its chunks are on none"));
+        assert!(report.snapshots_restored.contains(&format!("main:{}", set.names[2])));
+        assert!(report.into_result().is_err());
+        // The catalog of the damaged tape is still the one that was there.
+        let inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+        let entry = inventory.find_by_label_text("T01").unwrap().unwrap();
+        let catalog = MediaCatalog::load(&set.world.state, &entry.id).unwrap();
+        assert!(catalog.content().snapshot("main", &set.names[0]).is_some());
+        // What could not be restored is not visible, not even half.
+        let (namespace, path) =
+            datastore::hierarchy::parse_qualified_name(&set.names[0]).unwrap();
+        assert!(!target.snapshot_dir(&namespace, &path).exists());
+    }
+}
+
+#[test]
+fn a_missing_tape_fails_before_anything_is_visible() {
+    let mut set = written();
+    let target = set.target();
+    set.library.exported.push(set.tapes[1].clone());
+    let options = set.options(&target, &[]);
+    let error = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap_err();
+    assert!(error.to_string().contains(&set.tapes[1]), "{error}");
+    set.library.exported.clear();
+    set.restore(&target, &[]);
+    set.assert_restored(&target, &[0, 1, 2]);
+}
+
+#[test]
+fn groups_of_another_owner_are_not_touched() {
+    let mut set = written();
+    let target = set.target();
+    add_snapshot(&target, "", "a", 1_600_000_000, &[noise(77, 10)]);
+    let mut options = set.options(&target, &[]);
+    options.owner = "somebody@pbs".into();
+    let report = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap();
+    assert_eq!(report.snapshots_failed.len(), 2);
+    assert!(report.snapshots_failed[0].1.contains("belongs to root@pam"));
+    set.assert_restored(&target, &[2]);
+}
+
+#[test]
+fn a_set_in_use_is_refused() {
+    let mut set = written();
+    let target = set.target();
+    let _writing = set.world.state.lock_media_set(&set.uuid).unwrap();
+    let options = set.options(&target, &[]);
+    let error = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+}
+
+/// Nothing but the tapes is left: inventory, catalogs and data come back from them.
+#[test]
+fn everything_comes_back_from_the_tapes_alone() {
+    let mut set = written();
+    let old = set.world.state.clone();
+    let fresh = crate::media::StateDir::open(set.world.folder.path().join("fresh")).unwrap();
+    set.world.state = fresh.clone();
+    let options = InventoryOptions { catalog: true, ..InventoryOptions::default() };
+    let report = inventory(&fresh, &mut set.library, &options, &Silent).unwrap();
+    assert!(report.failed.is_empty(), "{report:?}");
+    assert_eq!(report.catalogs.len(), set.tapes.len());
+    for text in &set.tapes {
+        let known = crate::media::Inventory::load(&fresh).unwrap();
+        let media = known.find_by_label_text(text).unwrap().unwrap().id.label.uuid;
+        let (ours, theirs) = (fresh.catalog_file(&media), old.catalog_file(&media));
+        assert!(std::fs::read(ours).unwrap() == std::fs::read(theirs).unwrap(), "{text}");
+    }
+    let target = set.target();
+    set.restore(&target, &[2, 1]);
+    set.restore(&target, &[]);
+    set.assert_restored(&target, &[0, 1, 2]);
+}
+
+/// Reading every file finds what the job had registered, and a copy of a chunk more at most.
+#[test]
+fn a_scan_finds_what_the_job_registered() {
+    let mut set = written();
+    for text in set.tapes.clone() {
+        let inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+        let id = inventory.find_by_label_text(&text).unwrap().unwrap().id.clone();
+        let path = set.world.state.catalog_file(&id.label.uuid);
+        let before = std::fs::read(&path).unwrap();
+        set.library.loaded = Some(text.clone());
+        let refused =
+            catalog(&set.world.state, &mut set.library, CatalogOptions::default(), &Silent);
+        assert!(matches!(refused, Err(Error::CatalogExists { .. })));
+        let options = CatalogOptions { force: true, scan: true };
+        let report = catalog(&set.world.state, &mut set.library, options, &Silent).unwrap();
+        assert!(report.scanned && report.damage.is_empty());
+        assert!(std::fs::read(&path).unwrap() == before, "{text}");
+    }
+}
+
+#[test]
+fn mappings_are_parsed() {
+    let world = World::new();
+    let open = |name: &str| -> Result<SharedStore> { Ok(world.store(name)) };
+    let map = StoreMap::parse("a=one,b=two,three", &open).unwrap();
+    let name = |source: &str| map.target(source).map(|target| target.name.clone());
+    assert_eq!(name("a").as_deref(), Some("one"));
+    assert_eq!(name("b").as_deref(), Some("two"));
+    assert_eq!(name("z").as_deref(), Some("three"));
+    assert_eq!(map.targets().len(), 3);
+    let map = StoreMap::parse("a=one,b=one", &open).unwrap();
+    assert_eq!(map.targets().len(), 1);
+    assert!(map.target("z").is_none());
+    for bad in ["", "a=", "=x", "one,two", "a=one,a=two", "a=one,"] {
+        assert!(StoreMap::parse(bad, &open).is_err(), "{bad}");
+    }
+}

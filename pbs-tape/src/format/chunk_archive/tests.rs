@@ -130,7 +130,7 @@ fn damaged_entries_are_named() {
         drop(stream);
         drive
     };
-    let mut write = |tail: &[u8]| {
+    let write = |tail: &[u8]| {
         let mut drive = make();
         let mut stream = StreamWriter::new(&mut drive);
         let data = HeaderData { store: "vmstore1".into() };

@@ -1,0 +1,171 @@
+//! A drive with the library that feeds it, or with a person who does.
+//!
+//! Two programs at one tape would destroy each other's work, so a station holds the drive's lock as
+//! long as it exists. The lock goes with the drive's address: two configured names of one drive
+//! exclude each other. The robot is shared: it is opened for each move only, and looks before it
+//! moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use changer::Changer;
+use datastore::Progress;
+use scsi::{Address, Connect};
+
+use crate::device::{LtoTape, TapeDevice};
+use crate::drive::Drive;
+use crate::error::{Error, Result};
+use crate::loader::MediaLoader;
+use crate::media::{Lock, Reach, StateDir};
+
+/// A configured changer.
+#[derive(Debug, Clone)]
+pub struct ChangerConfig {
+    /// Its name; tapes in it are at `online-NAME`.
+    pub name: String,
+    /// Where it is.
+    pub address: Address,
+    /// Slot numbers that count as import/export slots although the library calls them storage.
+    pub export_slots: Vec<u64>,
+    /// The library can't take a tape out of a drive that has not ejected it. (Every tape that a job
+    /// has open is ejected first in any case.)
+    pub eject_before_unload: bool,
+}
+
+/// A configured drive.
+#[derive(Debug, Clone)]
+pub struct DriveConfig {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: Address,
+    /// The changer that feeds it.
+    pub changer: Option<ChangerConfig>,
+    /// Which of the changer's drives it is, from 0.
+    pub changer_drive: u64,
+}
+
+/// A locked drive and the way in which it gets its tapes.
+pub struct DriveStation {
+    config: DriveConfig,
+    connect: Arc<dyn Connect>,
+    progress: Arc<dyn Progress>,
+    _lock: Lock,
+}
+
+impl DriveStation {
+    /// Locks the drive. `progress` can end long waits; `lock_wait` is how long another job is waited
+    /// for.
+    pub fn open(
+        state: &StateDir,
+        config: DriveConfig,
+        connect: Arc<dyn Connect>,
+        progress: Arc<dyn Progress>,
+        lock_wait: Duration,
+    ) -> Result<DriveStation> {
+        let lock = state.lock_drive(&config.address.to_string(), lock_wait)?;
+        Ok(DriveStation { config, connect, progress, _lock: lock })
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &DriveConfig {
+        &self.config
+    }
+
+    /// Opens the drive without looking for a tape, for status and the like.
+    pub fn open_drive(&self) -> Result<Drive> {
+        let transport = self.connect.connect(&self.config.address).map_err(|e| self.no_way(e))?;
+        Ok(Drive::open(transport)?)
+    }
+
+    /// Opens the changer. A stand-alone drive has none.
+    pub fn open_changer(&self) -> Result<Changer> {
+        let Some(config) = &self.config.changer else {
+            return Err(Error::Unsupported(format!("drive {} has no changer", self.config.name)));
+        };
+        let transport = self.connect.connect(&config.address).map_err(|e| self.no_way(e))?;
+        let progress = Arc::clone(&self.progress);
+        Ok(Changer::open(transport)?
+            .with_export_slots(config.export_slots.clone())
+            .with_abort(Box::new(move || progress.is_aborted())))
+    }
+
+    fn no_way(&self, error: scsi::Error) -> Error {
+        Error::Unsupported(error.to_string())
+    }
+
+    fn open_with_media(&self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
+        let transport = self.connect.connect(&self.config.address).map_err(|e| self.no_way(e))?;
+        let drive =
+            Drive::open_with_media(transport, self.config.changer.is_some(), progress)
+                .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
+        Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
+    }
+}
+
+impl MediaLoader for DriveStation {
+    fn drive_name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn reach(&self) -> Reach {
+        match &self.config.changer {
+            Some(changer) => Reach::Changer(changer.name.clone()),
+            None => Reach::StandAlone,
+        }
+    }
+
+    fn load(&mut self, label_text: &str, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
+        if self.config.changer.is_some() {
+            self.open_changer()?.load(label_text, self.config.changer_drive)?;
+        }
+        self.open_with_media(progress)
+    }
+
+    fn open(&mut self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
+        self.open_with_media(progress)
+    }
+
+    fn unload(&mut self, device: Option<Box<dyn TapeDevice>>) -> Result<()> {
+        let eject_before_unload =
+            self.config.changer.as_ref().is_some_and(|changer| changer.eject_before_unload);
+        match device {
+            Some(mut device) => device.eject()?,
+            None if self.config.changer.is_none() || eject_before_unload => {
+                let mut drive = self.open_drive()?;
+                // An empty drive is what is wanted.
+                match drive.eject() {
+                    Err(e) if !e.is_medium_missing() => return Err(e.into()),
+                    _ => {}
+                }
+            }
+            None => {}
+        }
+        if self.config.changer.is_some() {
+            let mut changer = self.open_changer()?;
+            let drive = self.config.changer_drive;
+            let is_full = changer.status()?.drive(drive).is_some_and(|d| !d.status.is_empty());
+            if is_full {
+                changer.unload(drive, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn online_label_texts(&mut self) -> Result<Option<Vec<String>>> {
+        if self.config.changer.is_none() {
+            return Ok(None);
+        }
+        let status = self.open_changer()?.status()?;
+        Ok(Some(status.online_labels().into_iter().map(str::to_string).collect()))
+    }
+
+    fn export(&mut self, label_text: &str) -> Result<bool> {
+        if self.config.changer.is_none() {
+            self.unload(None)?;
+            return Ok(true);
+        }
+        let drive = self.config.changer_drive;
+        Ok(self.open_changer()?.export(label_text, Some(drive))?.is_some())
+    }
+}
