@@ -1,0 +1,41 @@
+# The two commands of the README are `make demo` and `make test`; both do all their set-up on a
+# fresh Debian 12 that has git and rustup.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+# Folder that the demo backs up; it adds others until there are 300 MB.
+DIR ?= /usr/share/doc
+# Folder that the benchmark works on; by default one is collected.
+DATA ?=
+
+.PHONY: demo test bench audit fmt lint build setup clean-demo
+
+demo: setup
+	$(CARGO) build --release --locked
+	scripts/demo.sh "$(DIR)"
+
+test: setup
+	$(CARGO) test --workspace --locked
+
+bench: setup
+	$(CARGO) build --release --locked
+	python3 benches/compare.py $(if $(DATA),--data "$(DATA)")
+
+# Licences, bans and sources of the dependencies; advisories where their database can be reached.
+audit: setup
+	scripts/audit.sh
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+build: setup
+	$(CARGO) build --release --locked
+
+setup:
+	@scripts/setup.sh
+
+clean-demo:
+	rm -rf target/demo target/bench
