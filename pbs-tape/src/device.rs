@@ -46,8 +46,7 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
     fn encryption_off(&mut self) -> Result<()>;
 
     /// Writes label text and pool into the cartridge memory, where the drive can; `None` removes.
-    fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>)
-    -> Result<()>;
+    fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>) -> Result<()>;
 
     /// Rewinds and ejects.
     fn eject(&mut self) -> Result<()>;

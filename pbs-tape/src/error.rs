@@ -23,7 +23,9 @@ pub enum BlockFault {
         bytes: usize,
     },
     /// The first eight bytes are not the block magic.
-    #[error("it does not start with the block magic (not written by this software, or an incompatible tape)")]
+    #[error(
+        "it does not start with the block magic (not written by this software, or an incompatible tape)"
+    )]
     Magic,
     /// Blocks are missing, doubled or mixed up.
     #[error("it says that it is block {found} of its file")]
@@ -89,13 +91,17 @@ pub enum Error {
         fault: BlockFault,
     },
     /// The recorded data ends inside a file: there is no filemark.
-    #[error("the recorded data ends after block {blocks} without a filemark (power loss while writing?)")]
+    #[error(
+        "the recorded data ends after block {blocks} without a filemark (power loss while writing?)"
+    )]
     UnexpectedEndOfData {
         /// Blocks of the file that are there.
         blocks: u32,
     },
     /// A filemark came before the block that marks the end of the file.
-    #[error("the file ends after {blocks} blocks without an end marker (the job that wrote it was interrupted)")]
+    #[error(
+        "the file ends after {blocks} blocks without an end marker (the job that wrote it was interrupted)"
+    )]
     NoEndMarker {
         /// Blocks of the file that are there.
         blocks: u32,
@@ -174,7 +180,9 @@ pub enum Error {
         tape: String,
     },
     /// Two tapes share a label text.
-    #[error("label text {label_text} belongs to more than one tape in the inventory; name the tape by its UUID")]
+    #[error(
+        "label text {label_text} belongs to more than one tape in the inventory; name the tape by its UUID"
+    )]
     AmbiguousLabel {
         /// The text.
         label_text: String,
@@ -245,7 +253,9 @@ pub enum Error {
         drive: String,
     },
     /// The tape in the drive holds data of unknown origin.
-    #[error("the tape in drive {drive} is not empty; use 'tape format' if its data is not needed any more")]
+    #[error(
+        "the tape in drive {drive} is not empty; use 'tape format' if its data is not needed any more"
+    )]
     NotBlank {
         /// Drive name.
         drive: String,
@@ -309,7 +319,9 @@ pub enum Error {
         tape: String,
     },
     /// An end of data at a place where a job must not write.
-    #[error("tape {tape}: end of data is at file {file}, before the end of the labels; run 'tape inventory' for this tape")]
+    #[error(
+        "tape {tape}: end of data is at file {file}, before the end of the labels; run 'tape inventory' for this tape"
+    )]
     BadAppendPosition {
         /// Label text.
         tape: String,
@@ -318,7 +330,9 @@ pub enum Error {
     },
 
     /// A chunk to be written could not be read.
-    #[error("snapshot {snapshot}: chunk {digest} of {archive} can't be written to tape: {reason}; run 'datastore verify'")]
+    #[error(
+        "snapshot {snapshot}: chunk {digest} of {archive} can't be written to tape: {reason}; run 'datastore verify'"
+    )]
     UnreadableChunk {
         /// `store:ns/…/type/id/time`.
         snapshot: String,
@@ -330,7 +344,9 @@ pub enum Error {
         reason: String,
     },
     /// Chunks that snapshots need are on none of the tapes.
-    #[error("{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored")]
+    #[error(
+        "{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored"
+    )]
     MissingChunks {
         /// `store:ns/…/type/id/time`.
         snapshot: String,

@@ -225,7 +225,8 @@ fn golden_tapes_are_inventoried_and_catalogued_fast() {
     let ours = serde_json::to_value(media_set_list(&world.state, &pools).unwrap()).unwrap();
     assert_eq!(ours, read("media-sets.json"));
 
-    let (content, without) = media_content(&world.state, &pools, &ContentFilter::default()).unwrap();
+    let (content, without) =
+        media_content(&world.state, &pools, &ContentFilter::default()).unwrap();
     assert!(without.is_empty());
     let by_name = |list: Value| -> BTreeMap<String, Value> {
         let list = list.as_array().unwrap().clone();

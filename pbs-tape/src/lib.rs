@@ -20,15 +20,17 @@ pub mod device;
 pub mod drive;
 mod error;
 pub mod format;
+#[cfg(test)]
+mod golden;
 pub mod loader;
 pub mod media;
 pub mod operations;
+#[cfg(test)]
+mod over_vtl;
 pub mod restore;
 pub mod station;
-pub mod write;
-#[cfg(test)]
-mod golden;
 #[cfg(test)]
 mod testing;
+pub mod write;
 
 pub use error::{BlockFault, Error, Result, ResultExt};

@@ -77,7 +77,8 @@ pub fn request_media(
         check_abort(progress)?;
         let error = match try_load(loader, wanted, progress) {
             Ok(loaded) => {
-                progress.note(&format!("found media label {} ({})", wanted.label_text, wanted.uuid));
+                progress
+                    .note(&format!("found media label {} ({})", wanted.label_text, wanted.uuid));
                 return Ok(loaded);
             }
             Err(e) if e.is_aborted() => return Err(e),
@@ -120,7 +121,8 @@ fn try_load(
         }
     })?;
     check_abort(progress)?;
-    let labels = read_tape_labels(&mut *device)?.ok_or(Error::NotLabelled { drive: drive.clone() })?;
+    let labels =
+        read_tape_labels(&mut *device)?.ok_or(Error::NotLabelled { drive: drive.clone() })?;
     if labels.media.uuid != wanted.uuid {
         return Err(Error::WrongTape {
             drive,

@@ -96,9 +96,8 @@ impl DriveStation {
 
     fn open_with_media(&self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
         let transport = self.connect.connect(&self.config.address).map_err(|e| self.no_way(e))?;
-        let drive =
-            Drive::open_with_media(transport, self.config.changer.is_some(), progress)
-                .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
+        let drive = Drive::open_with_media(transport, self.config.changer.is_some(), progress)
+            .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
         Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
     }
 }

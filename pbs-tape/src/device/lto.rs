@@ -118,11 +118,7 @@ impl TapeDevice for LtoTape {
         Ok(())
     }
 
-    fn set_cartridge_labels(
-        &mut self,
-        label_text: Option<&str>,
-        pool: Option<&str>,
-    ) -> Result<()> {
+    fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>) -> Result<()> {
         // The cartridge memory is a courtesy to other programs: a drive that can't is fine.
         let _refused = self.drive.write_application_attributes(label_text, pool);
         Ok(())

@@ -18,7 +18,6 @@ pub mod header;
 pub mod label;
 pub mod snapshot_archive;
 
-
 pub use block::{
     AlignedBlock, BLOCK_BYTES, BlockRead, BlockSink, BlockSource, EarlyWarning, Opened,
     StreamReader, StreamWriter,

@@ -187,8 +187,8 @@ impl Inventory {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(Error::io(path, e)),
         };
-        let list = parse(&text)
-            .map_err(|e| Error::InventoryDamaged { path, reason: e.to_string() })?;
+        let list =
+            parse(&text).map_err(|e| Error::InventoryDamaged { path, reason: e.to_string() })?;
         self.entries = list.into_iter().map(|entry| (entry.id.label.uuid, entry)).collect();
         Ok(())
     }
@@ -389,11 +389,10 @@ impl Inventory {
         let before = self.entries.clone();
         let result = change(&mut self.entries)?;
         if self.entries != before {
-            let text = to_text(self.entries.values())
-                .map_err(|e| Error::InventoryDamaged {
-                    path: self.state.inventory_file(),
-                    reason: e.to_string(),
-                })?;
+            let text = to_text(self.entries.values()).map_err(|e| Error::InventoryDamaged {
+                path: self.state.inventory_file(),
+                reason: e.to_string(),
+            })?;
             replace_file(&self.state.inventory_file(), &text, INVENTORY_MODE)?;
         }
         Ok(result)
@@ -407,9 +406,7 @@ fn parse(text: &[u8]) -> serde_json::Result<Vec<InventoryEntry>> {
     serde_json::from_slice(text)
 }
 
-fn to_text<'a>(
-    entries: impl Iterator<Item = &'a InventoryEntry>,
-) -> serde_json::Result<Vec<u8>> {
+fn to_text<'a>(entries: impl Iterator<Item = &'a InventoryEntry>) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec_pretty(&entries.collect::<Vec<_>>())
 }
 

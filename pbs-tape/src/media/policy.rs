@@ -142,8 +142,7 @@ impl FromStr for TimeSpan {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let (number, after) = rest.split_at(digits);
-            let number: u64 =
-                number.parse().map_err(|_| bad("a number below 2^64 is expected"))?;
+            let number: u64 = number.parse().map_err(|_| bad("a number below 2^64 is expected"))?;
             let after = after.trim_start_matches(' ');
             let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
             let (unit, after) = after.split_at(letters);
@@ -155,8 +154,7 @@ impl FromStr for TimeSpan {
                 .ok_or_else(|| bad("it is too long"))?;
             rest = after.trim_start_matches(' ');
         }
-        let seconds =
-            u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| bad("it is too long"))?;
+        let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| bad("it is too long"))?;
         Ok(TimeSpan { text: text.to_string(), seconds })
     }
 }

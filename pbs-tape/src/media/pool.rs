@@ -79,11 +79,7 @@ impl MediaPool {
     }
 
     /// Opens the pool to look at it.
-    pub fn open(
-        state: &StateDir,
-        config: PoolConfig,
-        reach: Reach,
-    ) -> Result<MediaPool> {
+    pub fn open(state: &StateDir, config: PoolConfig, reach: Reach) -> Result<MediaPool> {
         let inventory = Inventory::load(state)?;
         let current = match inventory.latest_set(&config.name) {
             Some(set) => inventory.media_set(&set)?,

@@ -218,8 +218,7 @@ mod tests {
     #[test]
     fn a_lock_excludes_and_names_its_object() {
         let folder = tempfile::tempdir().unwrap();
-        let state =
-            StateDir::open(folder.path()).unwrap().with_lock_wait(Duration::from_millis(1));
+        let state = StateDir::open(folder.path()).unwrap().with_lock_wait(Duration::from_millis(1));
         let set = Uuid::new_v4();
         let held = state.lock_media_set(&set).unwrap();
         let error = state.lock_media_set(&set).unwrap_err();

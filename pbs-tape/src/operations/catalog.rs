@@ -213,11 +213,7 @@ fn wanted_member<'a>(
 
 /// Copies a catalog from tape and makes it the tape's own if it is sound and really its. False: it
 /// is not.
-fn take_catalog(
-    state: &StateDir,
-    stream: &mut StreamReader<'_>,
-    member: &MediaId,
-) -> Result<bool> {
+fn take_catalog(state: &StateDir, stream: &mut StreamReader<'_>, member: &MediaId) -> Result<bool> {
     let temp = state.catalog_temp_file(&member.label.uuid);
     let target = state.catalog_file(&member.label.uuid);
     let mut file = BufWriter::new(

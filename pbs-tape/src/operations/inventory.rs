@@ -55,8 +55,7 @@ pub fn inventory(
     options: &InventoryOptions,
     progress: &dyn Progress,
 ) -> Result<InventoryReport> {
-    let (Reach::Changer(changer), Some(mut texts)) =
-        (loader.reach(), loader.online_label_texts()?)
+    let (Reach::Changer(changer), Some(mut texts)) = (loader.reach(), loader.online_label_texts()?)
     else {
         return Err(Error::Unsupported(format!(
             "drive {} has no changer; use 'tape read-label --inventorize'",
@@ -146,9 +145,8 @@ fn restore_missing_catalogs(
         .map(|entry| &entry.id)
         .filter(|id| id.assigned_set().is_some() && online.contains(&id.label.label_text))
         .collect();
-    candidates.sort_by_key(|id| {
-        id.assigned_set().map(|set| (set.uuid, std::cmp::Reverse(set.seq_nr)))
-    });
+    candidates
+        .sort_by_key(|id| id.assigned_set().map(|set| (set.uuid, std::cmp::Reverse(set.seq_nr))));
     for id in candidates {
         check_abort(progress)?;
         let Some(set) = id.assigned_set() else { continue };

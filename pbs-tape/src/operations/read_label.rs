@@ -43,8 +43,7 @@ impl LabelInfo {
         let set = labels.media_set.as_ref().map(|found| &found.label);
         LabelInfo {
             ctime: labels.media.ctime,
-            encryption_key_fingerprint: set
-                .and_then(|set| set.encryption_key_fingerprint.clone()),
+            encryption_key_fingerprint: set.and_then(|set| set.encryption_key_fingerprint.clone()),
             label_text: labels.media.label_text.clone(),
             media_set_ctime: set.map(|set| set.ctime),
             media_set_uuid: set.map(|set| set.uuid),

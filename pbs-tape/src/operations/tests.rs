@@ -3,7 +3,7 @@ use datastore::progress::Silent;
 use super::*;
 use crate::error::Error;
 use crate::format::block::BlockSink;
-use crate::media::{MediaStatus, Location};
+use crate::media::{Location, MediaStatus};
 use crate::testing::{World, library};
 
 #[test]

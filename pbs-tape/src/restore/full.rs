@@ -75,9 +75,7 @@ fn one_file(
         ContentKind::CatalogArchiveV1_0 | ContentKind::CatalogArchiveV1_1 => {
             judge_whole_file(file.stream).map(|_| ())
         }
-        kind => {
-            Err(Error::UnexpectedContent { expected: "archive", found: kind.name() })
-        }
+        kind => Err(Error::UnexpectedContent { expected: "archive", found: kind.name() }),
     }?;
     catalog.commit_if_large()
 }
@@ -102,9 +100,7 @@ fn snapshot_archive(
     let name = format!("{}:{}", archive.store, archive.snapshot);
     job.progress.note(&format!("File {number}: snapshot archive {name}"));
     let mut register = |verdict| match verdict {
-        Verdict::Good => {
-            catalog.register_snapshot(number, uuid, &archive.store, &archive.snapshot)
-        }
+        Verdict::Good => catalog.register_snapshot(number, uuid, &archive.store, &archive.snapshot),
         Verdict::Ignore => {
             job.progress.note(&format!("File {number}: incomplete, ignored"));
             Ok(())

@@ -114,16 +114,12 @@ fn select(
 ) -> Result<Vec<Wanted>> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for text in &job.options.snapshots {
-        let bad = |reason: String| Error::BadArgument {
-            what: "snapshot",
-            value: text.clone(),
-            reason,
-        };
+        let bad =
+            |reason: String| Error::BadArgument { what: "snapshot", value: text.clone(), reason };
         let (store, name) = text
             .split_once(':')
             .ok_or_else(|| bad("it must have the form store:[ns/…/]type/id/time".into()))?;
-        let (namespace, snapshot) =
-            parse_qualified_name(name).map_err(|e| bad(e.to_string()))?;
+        let (namespace, snapshot) = parse_qualified_name(name).map_err(|e| bad(e.to_string()))?;
         if wanted.iter().any(|known| known.name == *text) {
             continue;
         }
@@ -188,8 +184,7 @@ fn fetch_archives(
         for one in here {
             check_abort(job.progress)?;
             job.progress.note(&format!("File {}: snapshot archive {}", one.file, one.name));
-            let fetched =
-                fetch_archive(&mut *device, one).on_tape(&id.label.label_text, one.file);
+            let fetched = fetch_archive(&mut *device, one).on_tape(&id.label.label_text, one.file);
             match fetched {
                 Ok(()) => {}
                 Err(e) if is_tape_damage(&e) || matches!(e.cause(), Error::Datastore(_)) => {
@@ -323,20 +318,21 @@ fn fetch_from_archive(
             format!("it is of datastore {}, the catalog says {store}", archive.store()),
         ));
     }
-    let (result, stored) = store_chunks(&target.store, job.options.writers, job.progress, |sink| {
-        let mut blob = sink.buffer();
-        while !wanted.is_empty() {
-            check_abort(job.progress)?;
-            match archive.next_chunk(&mut blob)? {
-                None => break,
-                Some(digest) if wanted.remove(&digest) => {
-                    sink.put(digest, std::mem::replace(&mut blob, sink.buffer()))?;
+    let (result, stored) =
+        store_chunks(&target.store, job.options.writers, job.progress, |sink| {
+            let mut blob = sink.buffer();
+            while !wanted.is_empty() {
+                check_abort(job.progress)?;
+                match archive.next_chunk(&mut blob)? {
+                    None => break,
+                    Some(digest) if wanted.remove(&digest) => {
+                        sink.put(digest, std::mem::replace(&mut blob, sink.buffer()))?;
+                    }
+                    Some(_) => {}
                 }
-                Some(_) => {}
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        })?;
     report.chunks += stored.chunks;
     report.chunk_bytes += stored.chunk_bytes;
     report.chunks_present += stored.present;
@@ -380,4 +376,3 @@ fn publish(job: &Job<'_>, groups: &mut Groups, one: &Wanted) -> Result<bool> {
 fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
-

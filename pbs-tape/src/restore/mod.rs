@@ -105,9 +105,7 @@ impl RestoreReport {
             .collect();
         match failures.first() {
             None => Ok(self),
-            Some(first) => {
-                Err(Error::Partial { failed: failures.len(), first: first.clone() })
-            }
+            Some(first) => Err(Error::Partial { failed: failures.len(), first: first.clone() }),
         }
     }
 
@@ -180,8 +178,7 @@ impl Job<'_> {
         if report.tapes.last() != Some(text) && !report.tapes.is_empty() {
             loader.unload(None)?;
         }
-        let (device, labels) =
-            request_media(loader, &id.label, self.options.wait, self.progress)?;
+        let (device, labels) = request_media(loader, &id.label, self.options.wait, self.progress)?;
         check_set(&id, labels.media_set.map(|found| found.label), &self.options.media_set)?;
         if report.tapes.last() != Some(text) {
             report.tapes.push(text.clone());

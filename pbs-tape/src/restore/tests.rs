@@ -39,8 +39,7 @@ fn written() -> Set {
     barcode_label(&world.state, &mut library, Some("p1"), &Silent).unwrap();
     let options = TapeBackupOptions::new("main");
     let pool = PoolConfig::new("p1");
-    let report =
-        run_backup(&world.state, &store, pool, &mut library, &options, &Silent).unwrap();
+    let report = run_backup(&world.state, &store, pool, &mut library, &options, &Silent).unwrap();
     assert!(report.tapes.len() >= 3, "{:?}", report.tapes);
     Set { world, store, names, library, uuid: report.media_set_uuid, tapes: report.tapes }
 }
@@ -68,8 +67,7 @@ impl Set {
 
     fn assert_restored(&self, target: &Arc<Datastore>, which: &[usize]) {
         for (number, name) in self.names.iter().enumerate() {
-            let (namespace, path) =
-                datastore::hierarchy::parse_qualified_name(name).unwrap();
+            let (namespace, path) = datastore::hierarchy::parse_qualified_name(name).unwrap();
             let there = unpack::exists(target, &namespace, &path).unwrap();
             assert_eq!(there, which.contains(&number), "{name}");
             if there {
@@ -164,8 +162,7 @@ fn damage_costs_only_what_depends_on_it() {
         let catalog = MediaCatalog::load(&set.world.state, &entry.id).unwrap();
         assert!(catalog.content().snapshot("main", &set.names[0]).is_some());
         // What could not be restored is not visible, not even half.
-        let (namespace, path) =
-            datastore::hierarchy::parse_qualified_name(&set.names[0]).unwrap();
+        let (namespace, path) = datastore::hierarchy::parse_qualified_name(&set.names[0]).unwrap();
         assert!(!target.snapshot_dir(&namespace, &path).exists());
     }
 }

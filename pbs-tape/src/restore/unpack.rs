@@ -69,7 +69,10 @@ pub(super) fn exists(
 ///
 /// The error of a file that can't be read from tape is an error of the tape; one that can't be
 /// stored is an error of the datastore.
-pub(super) fn unpack(stream: &mut StreamReader<'_>, writer: &mut SnapshotWriter) -> Result<Manifest> {
+pub(super) fn unpack(
+    stream: &mut StreamReader<'_>,
+    writer: &mut SnapshotWriter,
+) -> Result<Manifest> {
     let mut manifest = None;
     let what = qualified_name(writer.namespace(), writer.snapshot());
     read_snapshot_files(stream, |name, _metadata, _size, content| {

@@ -442,13 +442,20 @@ fn snapshot_file(
     let mut metadata = pxar::Metadata::with_mode(meta.mode());
     metadata.uid = meta.uid();
     metadata.gid = meta.gid();
-    metadata.mtime =
-        pxar::Timestamp { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) };
+    metadata.mtime = pxar::Timestamp {
+        secs: meta.mtime(),
+        nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0),
+    };
     if name == MANIFEST_NAME {
         // The manifest may be replaced at any time (notes); what was read with the lists counts.
         let bytes = reader.manifest_blob().as_bytes().to_vec();
         let size = bytes.len() as u64;
-        return Ok(SnapshotFile { name, metadata, size, content: Box::new(io::Cursor::new(bytes)) });
+        return Ok(SnapshotFile {
+            name,
+            metadata,
+            size,
+            content: Box::new(io::Cursor::new(bytes)),
+        });
     }
     let file = reader.open_file(&name)?;
     let size = file.len().map_err(|e| Error::io(&path, e))?;

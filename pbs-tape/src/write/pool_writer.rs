@@ -19,9 +19,7 @@ use super::chunk_feed::ChunkFeed;
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::BLOCK_BYTES;
-use crate::format::catalog_archive::{
-    CatalogArchiveHeader, CatalogWritten, write_catalog_archive,
-};
+use crate::format::catalog_archive::{CatalogArchiveHeader, CatalogWritten, write_catalog_archive};
 use crate::format::chunk_archive::{Appended, ChunkArchiveWriter};
 use crate::format::label::{
     FIRST_DATA_FILE, Labels, MEDIA_SET_LABEL_FILE, MediaSetLabel, write_media_set_label,
@@ -176,8 +174,7 @@ impl<'a> PoolWriter<'a> {
                 reason: "it is in no media set".into(),
             });
         };
-        let (mut device, labels) =
-            request_media(self.loader, &id.label, self.wait, self.progress)?;
+        let (mut device, labels) = request_media(self.loader, &id.label, self.wait, self.progress)?;
         let media = id.label.uuid;
         // Not every drive can tell its alerts; that is no reason to refuse it.
         let alerts = device.critical_alerts().unwrap_or_default();
@@ -215,16 +212,17 @@ impl<'a> PoolWriter<'a> {
         } else {
             MediaCatalog::load_for_append(&state, &id)?
         };
+        let is_unused = is_new || is_without_catalogs(&mut *device, &catalog, &set_label)?;
         self.catalogs.insert(catalog);
         self.loaded = Some(LoadedTape {
             media,
             label_text: id.label.label_text.clone(),
             device,
             uncommitted_bytes: 0,
-            is_fresh: is_new,
+            is_fresh: is_unused,
         });
         self.used.push(id.label.label_text);
-        if is_new {
+        if is_unused {
             if set_label.seq_nr >= LARGE_SET_SEQ_NR {
                 self.progress.warn(&format!(
                     "large media set: this is tape number {}; think of a new set",
@@ -294,13 +292,8 @@ impl<'a> PoolWriter<'a> {
         }
         let file = tape.device.file_number()?;
         let header = CatalogArchiveHeader { uuid: media, media_set_uuid: set, seq_nr };
-        let written = write_catalog_archive(
-            &mut *tape.device,
-            &header,
-            &mut content,
-            with_namespaces,
-            now(),
-        );
+        let written =
+            write_catalog_archive(&mut *tape.device, &header, &mut content, with_namespaces, now());
         match written {
             Ok(CatalogWritten::Complete { sent_bytes, .. }) => {
                 tape.uncommitted_bytes += sent_bytes;
@@ -423,12 +416,7 @@ impl<'a> PoolWriter<'a> {
             if written.complete {
                 tape.is_fresh = false;
                 let uuid = written.header.uuid;
-                self.catalog()?.register_snapshot(
-                    file,
-                    uuid,
-                    &archive.store,
-                    &archive.snapshot,
-                )?;
+                self.catalog()?.register_snapshot(file, uuid, &archive.store, &archive.snapshot)?;
                 self.commit_if_due()?;
                 return Ok(());
             }
@@ -436,7 +424,10 @@ impl<'a> PoolWriter<'a> {
             self.set_full()?;
         }
         let tape = self.tape()?.label_text.clone();
-        Err(Error::DoesNotFit { what: format!("the archive of snapshot {}", archive.snapshot), tape })
+        Err(Error::DoesNotFit {
+            what: format!("the archive of snapshot {}", archive.snapshot),
+            tape,
+        })
     }
 
     /// Writes the catalog of the current tape, the last thing of a job. If it does not fit, the next
@@ -566,8 +557,7 @@ enum SetLabel {
 
 /// Compares the set label on tape with what the inventory decided.
 fn compare_set_label(labels: &Labels, wanted: &MediaSetLabel, id: &MediaId) -> Result<SetLabel> {
-    let wrong =
-        |reason| Error::WrongMediaSet { tape: id.label.label_text.clone(), reason };
+    let wrong = |reason| Error::WrongMediaSet { tape: id.label.label_text.clone(), reason };
     let found = match &labels.media_set {
         None => return Ok(SetLabel::Missing),
         Some(found) if found.label.is_unassigned() => return Ok(SetLabel::Missing),
@@ -586,6 +576,26 @@ fn compare_set_label(labels: &Labels, wanted: &MediaSetLabel, id: &MediaId) -> R
         return Err(wrong("its label and the inventory name different encryption keys".into()));
     }
     Ok(SetLabel::Same)
+}
+
+/// True if the job that took the tape into the set was cut off before it had written all catalogs
+/// of the earlier tapes. The tape then stands where the first of them belongs.
+///
+/// What is overwritten can only be such catalogs: no catalog knows of any other file on this tape,
+/// and there are no more files than catalogs would make.
+fn is_without_catalogs(
+    device: &mut dyn TapeDevice,
+    catalog: &MediaCatalog,
+    set_label: &MediaSetLabel,
+) -> Result<bool> {
+    if set_label.seq_nr == 0 || !catalog.content().stores().is_empty() {
+        return Ok(false);
+    }
+    if device.move_to_end_for_append()? > FIRST_DATA_FILE + set_label.seq_nr {
+        return Ok(false);
+    }
+    device.move_to_file(FIRST_DATA_FILE)?;
+    Ok(true)
 }
 
 trait Placed {

@@ -7,8 +7,8 @@ use datastore::progress::Silent;
 use datastore::{Datastore, Progress};
 
 use super::*;
-use crate::device::model::{Medium, ModelDrive, ModelLibrary};
 use crate::device::TapeDevice;
+use crate::device::model::{Medium, ModelDrive, ModelLibrary};
 use crate::error::{Error, Result};
 use crate::format::block::{Opened, StreamReader};
 use crate::format::catalog_archive::read_catalog_archive;
@@ -22,12 +22,21 @@ use crate::operations::label::barcode_label;
 use crate::restore::{RestoreOptions, StoreMap, run_restore};
 use crate::testing::{World, add_snapshot, fingerprint, library, noise};
 
-fn backup(world: &World, store: &Arc<Datastore>, library: &mut ModelLibrary) -> Result<TapeBackupReport> {
+fn backup(
+    world: &World,
+    store: &Arc<Datastore>,
+    library: &mut ModelLibrary,
+) -> Result<TapeBackupReport> {
     let options = TapeBackupOptions::new("main");
     run_backup(&world.state, store, PoolConfig::new("p1"), library, &options, &Silent)
 }
 
-fn restore_all(world: &World, library: &mut ModelLibrary, target: &Arc<Datastore>, set: uuid::Uuid) {
+fn restore_all(
+    world: &World,
+    library: &mut ModelLibrary,
+    target: &Arc<Datastore>,
+    set: uuid::Uuid,
+) {
     let options = RestoreOptions {
         media_set: set,
         stores: StoreMap::all_to("target", target.clone()),
@@ -139,7 +148,8 @@ fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
                     let in_namespace = archive.snapshot.starts_with("ns/");
                     assert_eq!(header.kind == ContentKind::SnapshotArchiveV1_2, in_namespace);
                     stream.skip_to_end().unwrap();
-                    let counts = stream.has_end_marker().unwrap() && !stream.is_incomplete().unwrap();
+                    let counts =
+                        stream.has_end_marker().unwrap() && !stream.is_incomplete().unwrap();
                     if known.contains(&number) {
                         assert!(counts);
                         let at = catalog.content().snapshot("main", &archive.snapshot);
@@ -194,7 +204,10 @@ fn a_later_job_continues_the_set_with_what_is_new() {
     add_snapshot(&store, "", "a", 1_700_000_100, &data);
     let second = backup(&world, &store, &mut library).unwrap();
     assert_eq!(first.media_set_uuid, second.media_set_uuid);
-    assert_eq!((second.chunks, second.snapshots_written.len(), second.snapshots_skipped), (1, 1, 1));
+    assert_eq!(
+        (second.chunks, second.snapshots_written.len(), second.snapshots_skipped),
+        (1, 1, 1)
+    );
     assert_eq!(library.medium("T01").files().len(), 8);
     assert_conforming(&world, &library, &["T01".to_string()]);
 }

@@ -103,7 +103,8 @@ fn other_writers_labels_are_understood() {
 
 #[test]
 fn malformed_labels_are_refused() {
-    let good = r#"{"uuid": "7f42c4dd-9626-4d89-9f2b-c7bc6da7d533", "label_text": "AB", "ctime": 5}"#;
+    let good =
+        r#"{"uuid": "7f42c4dd-9626-4d89-9f2b-c7bc6da7d533", "label_text": "AB", "ctime": 5}"#;
     for (kind, json, behind) in [
         (ContentKind::MediaLabel, good, &b"x"[..]),
         (ContentKind::MediaSetLabel, good, b""),

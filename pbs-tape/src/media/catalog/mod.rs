@@ -21,8 +21,8 @@ mod file;
 pub mod record;
 mod snapshot_list;
 
-pub use content::{CatalogContent, StoreContent};
 pub(crate) use content::DigestSet;
+pub use content::{CatalogContent, StoreContent};
 pub use file::{MediaCatalog, check_catalog_stream};
 pub use snapshot_list::snapshot_list;
 

@@ -155,10 +155,8 @@ impl Record {
             }
             Record::ArchiveEnd { file_number, uuid } => {
                 out.push(b'E');
-                let raw = RawArchiveEnd {
-                    file_number: U64::new(*file_number),
-                    uuid: *uuid.as_bytes(),
-                };
+                let raw =
+                    RawArchiveEnd { file_number: U64::new(*file_number), uuid: *uuid.as_bytes() };
                 out.extend_from_slice(raw.as_bytes());
             }
             Record::Snapshot { file_number, uuid, store, snapshot } => {
@@ -256,8 +254,7 @@ fn store_len(store: &str) -> Result<u8, String> {
 }
 
 fn take<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
-    T::read_from_prefix(bytes)
-        .map_err(|_| DecodeError::Short { needed: 1 + size_of::<T>() })
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { needed: 1 + size_of::<T>() })
 }
 
 fn text(bytes: &[u8], what: &str) -> Result<String, DecodeError> {

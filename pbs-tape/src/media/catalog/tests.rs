@@ -62,9 +62,7 @@ fn state() -> (tempfile::TempDir, StateDir) {
 
 fn write_example(state: &StateDir) -> MediaCatalog {
     let mut catalog = MediaCatalog::overwrite(state, &example_media()).unwrap();
-    catalog
-        .register_chunk_archive(2, archive_uuid(), "vmstore1", &[example_digest()])
-        .unwrap();
+    catalog.register_chunk_archive(2, archive_uuid(), "vmstore1", &[example_digest()]).unwrap();
     let name = "host/elsa/2024-01-02T03:04:05Z";
     catalog.register_snapshot(3, snapshot_uuid(), "vmstore1", name).unwrap();
     catalog.commit().unwrap();
@@ -320,8 +318,9 @@ fn any_record() -> impl Strategy<Value = Record> {
     prop_oneof![
         (any::<u64>(), uuid.clone(), any::<u64>())
             .prop_map(|(file_number, uuid, seq_nr)| Record::Label { file_number, uuid, seq_nr }),
-        (any::<u64>(), uuid.clone(), "[a-z]{0,255}")
-            .prop_map(|(file_number, uuid, store)| Record::ArchiveStart { file_number, uuid, store }),
+        (any::<u64>(), uuid.clone(), "[a-z]{0,255}").prop_map(|(file_number, uuid, store)| {
+            Record::ArchiveStart { file_number, uuid, store }
+        }),
         any::<[u8; 32]>().prop_map(|digest| Record::Chunk(Digest(digest))),
         (any::<u64>(), uuid.clone())
             .prop_map(|(file_number, uuid)| Record::ArchiveEnd { file_number, uuid }),

@@ -18,8 +18,7 @@ fn label(text: &str, pool: Option<&str>) -> MediaLabel {
 
 fn in_set(label: MediaLabel, set: Uuid, seq_nr: u64, ctime: i64) -> MediaId {
     let pool = label.pool.clone().unwrap_or_else(|| "p1".into());
-    let set =
-        MediaSetLabel { ctime, encryption_key_fingerprint: None, pool, seq_nr, uuid: set };
+    let set = MediaSetLabel { ctime, encryption_key_fingerprint: None, pool, seq_nr, uuid: set };
     MediaId { label, media_set_label: Some(set) }
 }
 
@@ -105,8 +104,7 @@ fn locations_follow_what_the_libraries_hold() {
     inventory.update_online(&online, &["lib".into(), "other".into()]).unwrap();
     let found: Vec<String> =
         uuids.iter().map(|uuid| inventory.get(uuid).unwrap().location().to_string()).collect();
-    let expected =
-        ["online-lib", "offline", "offline", "online-other", "vault-v", "online-lib"];
+    let expected = ["online-lib", "offline", "offline", "online-other", "vault-v", "online-lib"];
     assert_eq!(found, expected);
 }
 
@@ -115,7 +113,9 @@ fn label_texts_may_be_ambiguous() {
     let (_folder, state) = state();
     let mut inventory = Inventory::load(&state).unwrap();
     for _ in 0..2 {
-        inventory.store(MediaId { label: label("T1", None), media_set_label: None }, false).unwrap();
+        inventory
+            .store(MediaId { label: label("T1", None), media_set_label: None }, false)
+            .unwrap();
     }
     assert!(matches!(inventory.find_by_label_text("T1"), Err(Error::AmbiguousLabel { .. })));
     assert!(inventory.find_by_label_text("T2").unwrap().is_none());

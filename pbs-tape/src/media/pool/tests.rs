@@ -22,12 +22,8 @@ impl World {
 
     fn tape(&self, text: &str, pool: Option<&str>, ctime: i64) -> Uuid {
         let uuid = Uuid::new_v4();
-        let label = MediaLabel {
-            ctime,
-            label_text: text.into(),
-            pool: pool.map(str::to_string),
-            uuid,
-        };
+        let label =
+            MediaLabel { ctime, label_text: text.into(), pool: pool.map(str::to_string), uuid };
         let mut inventory = Inventory::load(&self.state).unwrap();
         inventory.store(MediaId { label, media_set_label: None }, false).unwrap();
         uuid
