@@ -4,6 +4,7 @@ mod backup;
 mod catalog;
 mod datastore;
 mod key;
+mod namespace;
 mod restore;
 mod snapshot;
 mod tape;
@@ -64,6 +65,8 @@ enum Command {
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
     #[command(subcommand)]
+    Namespace(namespace::NamespaceCommand),
+    #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -94,6 +97,7 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Restore(args) => restore::run(&places, &args),
         Command::Datastore(command) => datastore::run(&places, &command),
         Command::Snapshot(command) => snapshot::run(&places, &command),
+        Command::Namespace(command) => namespace::run(&places, &command),
         Command::Catalog(command) => catalog::run(&places, &command),
         Command::Key(command) => key::run(&command),
         Command::Tape(command) => tape::run(&places, &command),
