@@ -127,7 +127,7 @@ fn golden_archives_are_written_back_byte_for_byte() {
     for label in TAPES {
         for (number, file) in medium(&golden, label).files().iter().enumerate() {
             let bytes: Vec<u8> = file.iter().flat_map(|block| block.to_vec()).collect();
-            let mut drive = ModelDrive::new(Medium::from_files(&[bytes.clone()]));
+            let mut drive = ModelDrive::new(Medium::from_files(std::slice::from_ref(&bytes)));
             let Opened::File(mut stream) = StreamReader::open(&mut drive).unwrap() else {
                 panic!()
             };

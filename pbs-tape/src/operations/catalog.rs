@@ -184,10 +184,10 @@ fn look_for_catalog(
         return Ok(Looked::SomethingElse);
     }
     let archive = read_catalog_archive(&mut stream, &header)?;
-    if let Some(member) = wanted_member(state, inventory, id, set, &archive) {
-        if take_catalog(state, &mut stream, member)? {
-            restored.push(archive.uuid);
-        }
+    if let Some(member) = wanted_member(state, inventory, id, set, &archive)
+        && take_catalog(state, &mut stream, member)?
+    {
+        restored.push(archive.uuid);
     }
     stream.skip_to_end()?;
     Ok(Looked::CatalogArchive)

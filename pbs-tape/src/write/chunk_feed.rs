@@ -74,14 +74,14 @@ impl ChunkFeed {
     }
 
     /// The next chunk; `None` at the end. After an error there is nothing more to come.
-    pub fn next(&mut self) -> Option<Result<FedChunk>> {
+    pub fn take(&mut self) -> Option<Result<FedChunk>> {
         self.next.take().or_else(|| self.chunks.as_ref()?.recv().ok())
     }
 
     /// True if nothing is left.
     pub fn is_empty(&mut self) -> bool {
         if self.next.is_none() {
-            self.next = self.next();
+            self.next = self.take();
         }
         self.next.is_none()
     }

@@ -332,7 +332,7 @@ impl<'a> PoolWriter<'a> {
                     interrupted = Some(Error::Aborted);
                     break;
                 }
-                let chunk = match feed.next() {
+                let chunk = match feed.take() {
                     None => break,
                     Some(Ok(chunk)) => chunk,
                     Some(Err(e)) => {

@@ -12,7 +12,9 @@ fn digest(number: u8) -> Digest {
 }
 
 /// All whole chunks of the file at the position of `drive`, and the cut one.
-fn read_all(drive: &mut ModelDrive) -> Result<(Vec<(Digest, Vec<u8>)>, Option<Digest>)> {
+type Chunks = Vec<(Digest, Vec<u8>)>;
+
+fn read_all(drive: &mut ModelDrive) -> Result<(Chunks, Option<Digest>)> {
     let Opened::File(mut stream) = StreamReader::open(drive)? else { panic!("no file") };
     let header = ContentHeader::read(&mut stream)?;
     let mut archive = ChunkArchiveReader::new(&mut stream, &header)?;
