@@ -1,0 +1,33 @@
+//! The whole path through its public door: the `capstan` program, as a person or a script runs it.
+//!
+//! Each test has a [`world::World`] of its own: fresh folders, its own configuration and state.
+//! Nothing here looks behind the command line except at what lies on the disk afterwards, so the
+//! insides may change freely while these tests stay.
+//!
+//! * [`round_trip`] - files and images into a datastore and back
+//! * [`tape`] - a datastore to tape cartridges and back
+//! * [`golden`] - data written by the reference implementation (`CAPSTAN_GOLDEN`)
+//! * [`checker`] - an independent reader of the formats over what Capstan writes (`CAPSTAN_CHECK`)
+//! * [`bad_input`] - mistakes get a clear message and change nothing
+//! * [`property`] - any tree comes back as it was
+//! * [`interrupt`] - jobs that are stopped or killed in the middle
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and tells why on the standard error"
+)]
+
+#[macro_use]
+mod world;
+mod bad_input;
+mod checker;
+mod golden;
+mod interrupt;
+mod listing;
+mod property;
+mod round_trip;
+mod tape;
+mod tape_world;
+mod tree;
