@@ -151,7 +151,8 @@ impl TapeDevice for ModelDrive {
         let mut position = 0;
         for _ in 0..file {
             let ahead = medium.records[position..].iter().position(|r| *r == Record::Filemark);
-            position += ahead.ok_or(Error::Unsupported(format!("no file {file}")))? + 1;
+            let none = || crate::drive::Error::NoSuchFile { drive: "model".into(), file };
+            position += ahead.ok_or_else(none)? + 1;
         }
         self.position = position;
         Ok(())

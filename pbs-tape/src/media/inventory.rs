@@ -309,6 +309,20 @@ impl Inventory {
         })
     }
 
+    /// The same for one library, when nothing is known about the others.
+    pub fn update_online_of(&mut self, changer: &str, texts: Vec<String>) -> Result<()> {
+        let mut others: Vec<String> = self
+            .entries
+            .values()
+            .filter_map(|entry| match &entry.location {
+                Some(Location::Online(changer)) => Some(changer.clone()),
+                _ => None,
+            })
+            .collect();
+        others.push(changer.to_string());
+        self.update_online(&BTreeMap::from([(changer.to_string(), texts)]), &others)
+    }
+
     /// The members of a set, by sequence number.
     pub fn media_set(&self, set: &Uuid) -> Result<MediaSet> {
         let mut members = MediaSet::new(*set);

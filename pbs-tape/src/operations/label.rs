@@ -15,7 +15,7 @@ use crate::format::label::{
     MEDIA_LABEL_FILE, MediaLabel, check_label_text, check_pool_name, write_media_label,
 };
 use crate::loader::{CLEANING_PREFIX, MediaLoader, check_abort, read_tape_labels};
-use crate::media::{Inventory, MediaCatalog, MediaId, StateDir};
+use crate::media::{Inventory, MediaCatalog, MediaId, Reach, StateDir};
 
 /// A tape that got a label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,7 +55,11 @@ pub fn label(
     check_unused(state, label_text)?;
     let mut device = loader.open(progress)?;
     let drive = loader.drive_name().to_string();
-    write_label(state, &mut *device, &drive, label_text, pool)
+    let labelled = write_label(state, &mut *device, &drive, label_text, pool)?;
+    if let (Reach::Changer(changer), Some(texts)) = (loader.reach(), loader.online_label_texts()?) {
+        Inventory::load(state)?.update_online_of(&changer, texts)?;
+    }
+    Ok(labelled)
 }
 
 /// Labels every blank tape of the library with its barcode.
@@ -75,6 +79,7 @@ pub fn barcode_label(
     texts.sort();
     texts.dedup();
     let mut report = BarcodeLabelReport::default();
+    let online = texts.clone();
     for text in texts {
         check_abort(progress)?;
         if text.starts_with(CLEANING_PREFIX) {
@@ -108,6 +113,9 @@ pub fn barcode_label(
                 report.failed.push((text, e.to_string()));
             }
         }
+    }
+    if let Reach::Changer(changer) = loader.reach() {
+        Inventory::load(state)?.update_online_of(&changer, online)?;
     }
     Ok(report)
 }

@@ -129,7 +129,15 @@ fn snapshot_archive(
         }
     };
     let unpacked = unpack(file.stream, &mut writer);
-    let verdict = judge_whole_file(file.stream)?;
+    let verdict = match judge_whole_file(file.stream) {
+        Ok(verdict) => verdict,
+        Err(judged) => {
+            // After a read error the stream itself only says that it failed; unpacking knows why.
+            let error = unpacked.err().unwrap_or(judged);
+            report.failed(job.progress, &name, &error);
+            return Err(Error::malformed("snapshot archive", error.to_string()));
+        }
+    };
     if verdict == Verdict::Ignore {
         return register(verdict);
     }

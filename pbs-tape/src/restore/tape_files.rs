@@ -93,7 +93,10 @@ pub(crate) fn walk(
                     return Ok(number + 1);
                 }
                 // Where the tape stands is anybody's guess now.
-                device.move_to_file(number + 1)?;
+                match device.move_to_file(number + 1) {
+                    Err(Error::Drive(e)) if e.is_missing() => return Ok(number + 1),
+                    moved => moved?,
+                }
                 number += 1;
                 continue;
             }
