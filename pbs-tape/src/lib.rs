@@ -11,7 +11,7 @@
 //! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
-//! * [`write`] and [`restore`]: datastore to tape and back;
+//! * [`mod@write`] and [`mod@restore`]: datastore to tape and back;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
 //! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
