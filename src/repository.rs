@@ -63,6 +63,7 @@ fn open_configured(name: String, config: crate::config::DatastoreConfig) -> Resu
 
 /// A snapshot by its full name, or the newest finished one of a group.
 pub fn find_snapshot(store: &Datastore, namespace: &Namespace, text: &str) -> Result<SnapshotPath> {
+    store.require_namespace(namespace)?;
     if text.matches('/').count() != 1 {
         return Ok(text.parse()?);
     }
