@@ -8,13 +8,14 @@
 //! ```
 //!
 //! [`session`] says what both need of the other side, which is a local datastore ([`local`]) today
-//! and may be a server. [`pipeline`] and [`readahead`] are the parallel halves, [`backup`] and
+//! and may be a server. [`pipeline`] and [`readahead`] are the parallel halves (and [`random`] the way to single files), [`backup`] and
 //! [`restore`] the straight lines through them. The crate prints nothing.
 
 pub mod backup;
 mod error;
 pub mod local;
 pub mod pipeline;
+pub mod random;
 pub mod readahead;
 pub mod restore;
 pub mod session;

@@ -68,6 +68,10 @@ impl BackupSession for LocalBackup {
         Ok(self.writer.add_blob(filename, blob, crypt_mode)?)
     }
 
+    fn new_bytes(&self) -> u64 {
+        self.writer.new_bytes()
+    }
+
     fn finish(&self, manifest: Manifest) -> Result<Manifest> {
         Ok(self.writer.finish(manifest)?)
     }

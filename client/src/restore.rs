@@ -13,11 +13,17 @@ use datastore::blob::BLOB_BYTES_MAX;
 use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME};
 use datastore::manifest::FileInfo;
 use datastore::{CryptConfig, CryptMode, Progress};
+use pxar::extract::OnError;
 
 use crate::backup::ArchiveMonitor;
 use crate::error::{Error, Result};
+use crate::random::RandomAccess;
 use crate::readahead::ReadAhead;
 use crate::session::RestoreSession;
+
+const UNIFIED_SUFFIX: &str = ".pxar.didx";
+const METADATA_SUFFIX: &str = ".mpxar.didx";
+const PAYLOAD_SUFFIX: &str = ".ppxar.didx";
 
 /// Where an archive goes.
 pub enum Target<'a> {
@@ -50,21 +56,30 @@ pub struct Summary {
     pub failed: u64,
 }
 
-/// Finds an archive by its stored name or the name that it was given at backup.
+/// Finds an archive by its stored name or the name that it was given at backup. A folder that was
+/// stored as two archives (`.mpxar` and `.ppxar`) is found under its `.pxar` name too.
 pub fn find_archive<'m>(session: &'m dyn RestoreSession, name: &str) -> Result<&'m FileInfo> {
-    let manifest = session.manifest();
-    let mut found = manifest.files().iter().filter(|file| {
-        let given = file.filename.rsplit_once('.').map_or("", |(given, _)| given);
-        file.filename == name || given == name
-    });
-    found.next().ok_or_else(|| {
-        let names: Vec<_> = manifest.files().iter().map(|file| file.filename.as_str()).collect();
-        Error::refused(format!(
-            "snapshot {} has no archive '{name}'; it has: {}",
-            session.snapshot(),
-            names.join(", ")
-        ))
-    })
+    let files = session.manifest().files();
+    let find = |name: &str| {
+        files.iter().find(|file| {
+            let given = file.filename.rsplit_once('.').map_or("", |(given, _)| given);
+            file.filename == name || given == name
+        })
+    };
+    let base = |name: &str, suffix| name.strip_suffix(suffix).map(|base| format!("{base}.mpxar"));
+    find(name)
+        .filter(|file| !file.filename.ends_with(PAYLOAD_SUFFIX))
+        .or_else(|| find(&base(name, ".pxar")?))
+        .or_else(|| find(&base(name, ".ppxar")?))
+        .or_else(|| find(&base(name, PAYLOAD_SUFFIX)?))
+        .ok_or_else(|| {
+            let names: Vec<_> = files.iter().map(|file| file.filename.as_str()).collect();
+            Error::refused(format!(
+                "snapshot {} has no archive '{name}'; it has: {}",
+                session.snapshot(),
+                names.join(", ")
+            ))
+        })
 }
 
 /// Fails if the key does not fit the snapshot, or is needed for `file` and not there.
@@ -100,7 +115,14 @@ pub fn run(
     let job = Job { session, options, progress, file: &file };
     match ArchiveKind::of(&file.filename) {
         Some(ArchiveKind::Blob) => job.blob(target),
-        _ if file.filename.ends_with(".pxar.didx") => match target {
+        _ if file.filename.ends_with(METADATA_SUFFIX) => match target {
+            Target::Path(path) => job.folder(path),
+            Target::Stream(_) => Err(Error::refused(format!(
+                "{} is a folder stored as two archives; restore it to a folder",
+                file.filename
+            ))),
+        },
+        _ if file.filename.ends_with(UNIFIED_SUFFIX) => match target {
             Target::Path(path) => job.folder(path),
             Target::Stream(stream) => job.stream(stream),
         },
@@ -119,24 +141,46 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn read_ahead(&self) -> Result<ReadAhead> {
-        let index = self.session.index(&self.file.filename)?;
+    fn read_ahead(&self, filename: &str) -> Result<ReadAhead> {
+        let index = self.session.index(filename)?;
         self.progress.expect_bytes(index.content_size());
+        ReadAhead::start(self.session, index, self.chunk_key(), self.options.workers)
+    }
+
+    fn chunk_key(&self) -> Option<Arc<CryptConfig>> {
         let encrypted = self.file.crypt_mode == CryptMode::Encrypt;
-        let key = self.options.key.clone().filter(|_| encrypted);
-        ReadAhead::start(self.session, index, key, self.options.workers)
+        self.options.key.clone().filter(|_| encrypted)
+    }
+
+    fn random_access(&self, filename: &str) -> Result<RandomAccess> {
+        Ok(RandomAccess::new(self.session, self.session.index(filename)?, self.chunk_key()))
+    }
+
+    /// The archive that holds the content of the files, if it is not the same one.
+    fn payload(&self) -> Result<Option<String>> {
+        let Some(base) = self.file.filename.strip_suffix(METADATA_SUFFIX) else { return Ok(None) };
+        let payload = format!("{base}{PAYLOAD_SUFFIX}");
+        if self.session.manifest().file(&payload).is_none() {
+            return Err(Error::refused(format!(
+                "{} needs {payload}, which the snapshot does not have",
+                self.file.filename
+            )));
+        }
+        Ok(Some(payload))
     }
 
     fn folder(&self, target: &Path) -> Result<Summary> {
-        let mut input = self.read_ahead()?;
-        let monitor = ArchiveMonitor(self.progress);
-        let extracted =
-            pxar::extract::extract(&mut input, None, target, &self.options.archive, &monitor);
-        let summary = extracted.map_err(|error| {
-            if self.progress.is_aborted() {
-                return Error::Aborted;
-            }
-            input.cause(error.into())
+        let options = &self.options.archive;
+        // From front to back is fastest. To leave out most of an archive, or to get past damage,
+        // takes its tables.
+        let extracted = if options.patterns.is_empty() && options.on_error == OnError::Abort {
+            self.folder_in_order(target)
+        } else {
+            self.folder_by_tables(target)
+        };
+        let summary = extracted.map_err(|error| match error {
+            _ if self.progress.is_aborted() => Error::Aborted,
+            error => error,
         })?;
         Ok(Summary {
             entries: summary.entries(),
@@ -145,8 +189,39 @@ impl Job<'_> {
         })
     }
 
+    fn folder_in_order(&self, target: &Path) -> Result<pxar::extract::Summary> {
+        let monitor = ArchiveMonitor(self.progress);
+        let mut input = self.read_ahead(&self.file.filename)?;
+        let mut payload = self.payload()?.map(|name| self.read_ahead(&name)).transpose()?;
+        let extracted = pxar::extract::extract(
+            &mut input,
+            payload.as_mut().map(|payload| payload as &mut dyn io::Read),
+            target,
+            &self.options.archive,
+            &monitor,
+        );
+        extracted.map_err(|error| {
+            let error = input.cause(error.into());
+            match payload {
+                Some(mut payload) => payload.cause(error),
+                None => error,
+            }
+        })
+    }
+
+    fn folder_by_tables(&self, target: &Path) -> Result<pxar::extract::Summary> {
+        let monitor = ArchiveMonitor(self.progress);
+        let archive = self.random_access(&self.file.filename)?;
+        let archive = match self.payload()? {
+            None => pxar::Accessor::open(archive)?,
+            Some(payload) => pxar::Accessor::open_split(archive, self.random_access(&payload)?)?,
+        };
+        let options = &self.options.archive;
+        Ok(pxar::extract::extract_selected(&archive, target, options, &monitor)?)
+    }
+
     fn stream(&self, output: &mut dyn Write) -> Result<Summary> {
-        let mut input = self.read_ahead()?;
+        let mut input = self.read_ahead(&self.file.filename)?;
         let mut summary = Summary::default();
         let failed = |e| Error::io("write", "the output", e);
         while let Some(chunk) = self.next(&mut input)? {
@@ -169,7 +244,7 @@ impl Job<'_> {
     }
 
     fn image(&self, target: &Path) -> Result<Summary> {
-        let mut input = self.read_ahead()?;
+        let mut input = self.read_ahead(&self.file.filename)?;
         let output = Output::create(target, self.options.overwrite)?;
         let mut at = 0;
         while let Some(chunk) = self.next(&mut input)? {

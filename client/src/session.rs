@@ -43,6 +43,9 @@ pub trait BackupSession: Send + Sync {
     /// Stores a small file.
     fn add_blob(&self, filename: &str, blob: &DataBlob, crypt_mode: CryptMode) -> Result<FileInfo>;
 
+    /// Bytes that were stored so far and were not there before.
+    fn new_bytes(&self) -> u64;
+
     /// Makes the snapshot exist. Until then a session that ends leaves nothing.
     fn finish(&self, manifest: Manifest) -> Result<Manifest>;
 }

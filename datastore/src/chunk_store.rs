@@ -8,9 +8,9 @@
 //!   touched for a day, so whoever relies on a chunk touches it first. Insertion and the
 //!   collector's decision about one chunk exclude each other through one mutex, so a chunk is
 //!   either touched first and kept, or removed first and then written anew.
-//! * An existing chunk is believed only if its length is possible. An empty file (a crash of some
-//!   other program) is overwritten. A chunk of another length than ours is legal, because
-//!   compressors differ; the shorter one wins, as the format prescribes.
+//! * An existing chunk is believed if it has the length that ours has. An empty file (a crash of
+//!   some other program) is overwritten. A chunk of another length is legal, because compressors
+//!   differ; the shorter one wins, as the format prescribes, but only if its CRC proves it whole.
 //! * With [`SyncLevel::Filesystem`] nothing is durable until the backup's end syncs the file
 //!   system, which it does before the manifest appears; see [`crate::snapshot::writer`].
 
@@ -113,9 +113,28 @@ impl ChunkStore {
             true
         } else if meta.len == 0 {
             false
-        } else if blob.kind().encrypted {
-            let existing = self.kind_of(path, digest)?;
-            match existing {
+        } else {
+            self.keep_other_length(digest, blob, meta.len)?
+        };
+        if !keep {
+            return Ok(None);
+        }
+        self.storage.touch(path).map_err(|e| Error::io("touch", path, e))?;
+        Ok(Some(meta.len))
+    }
+
+    /// Decides about a chunk whose length is not that of `blob`. That is legal, because compressors
+    /// differ, but it is also what a crash or a full disk of some other program leaves behind, so
+    /// the chunk is kept only if its CRC says that it is whole.
+    fn keep_other_length(&self, digest: &Digest, blob: &DataBlob, len: u64) -> Result<bool> {
+        let existing = self.read_raw(digest)?;
+        let what = || ChunkName(digest).to_string();
+        let kind = BlobKind::from_bytes(&existing);
+        if blob.kind().encrypted {
+            if existing.len() < 8 {
+                return Err(Error::damaged(what(), format!("it has only {len} bytes")));
+            }
+            match kind {
                 Some(kind) if !kind.encrypted => {
                     return Err(Error::damaged(
                         what(),
@@ -126,35 +145,17 @@ impl ChunkStore {
                     return Err(Error::damaged(
                         what(),
                         format!(
-                            "the store holds it with {} bytes instead of {}",
-                            meta.len,
+                            "the store holds it with {len} bytes instead of {}",
                             blob.encoded_len()
                         ),
                     ));
                 }
-                _ => true,
+                _ => {}
             }
-        } else {
-            meta.len < blob.encoded_len()
-        };
-        if !keep {
-            return Ok(None);
+        } else if len > blob.encoded_len() {
+            return Ok(false);
         }
-        self.storage.touch(path).map_err(|e| Error::io("touch", path, e))?;
-        Ok(Some(meta.len))
-    }
-
-    fn kind_of(&self, path: &Path, digest: &Digest) -> Result<Option<BlobKind>> {
-        let file = self.storage.open(path).map_err(|e| Error::io("open", path, e))?;
-        let mut magic = [0; 8];
-        let read = file.read_at(&mut magic, 0).map_err(|e| Error::io("read", path, e))?;
-        if read < magic.len() {
-            return Err(Error::damaged(
-                ChunkName(digest).to_string(),
-                format!("it has only {read} bytes"),
-            ));
-        }
-        Ok(BlobKind::from_bytes(&magic))
+        Ok(DataBlob::from_bytes(existing, &ChunkName(digest)).is_ok())
     }
 
     /// Touches a chunk so that garbage collection keeps it. `false` if it is not there, or is
@@ -282,7 +283,7 @@ mod tests {
         let mut unknown = plain.clone();
         unknown[0] ^= 0xff;
         // (stored, offered, kept): `None` is a refusal.
-        let rows: [(&[u8], &[u8], Option<bool>); 10] = [
+        let rows: [(&[u8], &[u8], Option<bool>); 11] = [
             (&plain, &plain, Some(true)),
             (b"", &plain, Some(false)),
             (b"", &secret, Some(false)),
@@ -292,7 +293,8 @@ mod tests {
             (&secret, &secret_packed, Some(true)),
             (&packed, &secret, None),
             (b"short", &secret, None),
-            (&unknown, &secret, Some(true)),
+            (&unknown, &secret, Some(false)),
+            (&packed[..packed.len() - 1], &plain, Some(false)),
         ];
         for (row, (stored, offered, kept)) in rows.into_iter().enumerate() {
             let (_dir, store) = store();

@@ -11,7 +11,10 @@ use crate::hierarchy::{
     PROTECTED_NAME, SnapshotPath, is_safe_id, qualified_name,
 };
 use crate::lock::{LOCKS_DIR, Locks, ProcessLock};
-use crate::storage::{Durability, Entry, Kind, RealStorage, SharedStorage, remove_tree, temp_path};
+use crate::storage::{
+    Durability, Entry, Kind, RealStorage, SharedStorage, owner_for_new_files, remove_tree,
+    temp_path,
+};
 
 /// Mode of the store's own folder and of those for types, groups, snapshots and namespaces.
 pub const DIR_MODE: u32 = 0o755;
@@ -153,7 +156,9 @@ impl Datastore {
             }
         }
         let process_lock = ProcessLock::open(&base)?;
-        let locks = Locks::new(options.lock_dir.clone().unwrap_or_else(|| base.join(LOCKS_DIR)));
+        let owner = owner_for_new_files(&base).map_err(|e| Error::io("open", &base, e))?;
+        let lock_dir = options.lock_dir.clone().unwrap_or_else(|| base.join(LOCKS_DIR));
+        let locks = Locks::new(lock_dir, owner);
         let chunks = ChunkStore::open(Arc::clone(&storage), &base, options.sync_level);
         let sync_level = options.sync_level;
         Ok(Arc::new(Datastore { base, storage, chunks, locks, process_lock, sync_level }))

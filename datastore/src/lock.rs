@@ -14,9 +14,9 @@
 
 pub mod process;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ pub const MANIFEST_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Name of the default lock folder in a datastore. The walk of a collector skips names that begin
 /// with a dot.
 pub const LOCKS_DIR: &str = ".locks";
+const LOCK_FILE_MODE: u32 = 0o660;
 
 /// How a lock is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +67,15 @@ impl Guard {
 #[derive(Debug, Clone)]
 pub struct Locks {
     dir: PathBuf,
+    owner: Option<(u32, u32)>,
 }
 
 impl Locks {
-    /// Locks in a folder, which is made when the first lock is taken.
-    pub fn new(dir: PathBuf) -> Locks {
-        Locks { dir }
+    /// Locks in a folder, which is made when the first lock is taken. New lock files are given to
+    /// `owner` (user and group), if there is one: other programs of that user must be able to open
+    /// them.
+    pub fn new(dir: PathBuf, owner: Option<(u32, u32)>) -> Locks {
+        Locks { dir, owner }
     }
 
     /// Locks a group exclusively: backups to it, its removal, changes of its owner and notes.
@@ -127,17 +131,15 @@ impl Locks {
         let path = self.path(namespace, object);
         let deadline = wait.map(|wait| Instant::now() + wait);
         loop {
-            match try_acquire(&path, mode) {
+            match try_acquire(&path, mode, self.owner) {
                 Ok(Some(file)) => return Ok(Guard { file: Some(file), path }),
                 Ok(None) => {}
                 Err(error)
                     if mode == Mode::Shared
-                        && matches!(
-                            error.kind(),
-                            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-                        ) =>
+                        && error.kind() == io::ErrorKind::ReadOnlyFilesystem =>
                 {
-                    // Reading must work on a store mounted read-only, above all in a disaster.
+                    // Reading must work on a store mounted read-only, above all in a disaster; and
+                    // nobody can remove anything from it.
                     return Ok(Guard { file: None, path });
                 }
                 Err(error) => return Err(Error::io("lock", &path, error)),
@@ -158,11 +160,15 @@ impl Locks {
 }
 
 /// `None` if somebody else holds the lock.
-fn try_acquire(path: &Path, mode: Mode) -> io::Result<Option<Flock<File>>> {
+fn try_acquire(
+    path: &Path,
+    mode: Mode,
+    owner: Option<(u32, u32)>,
+) -> io::Result<Option<Flock<File>>> {
     // A lock file that vanished between our open and our lock was removed together with its
     // object; the next attempt makes a new one. A few attempts are plenty.
     for _ in 0..8 {
-        let file = open_lock_file(path)?;
+        let file = open_lock_file(path, owner)?;
         let arg = match mode {
             Mode::Shared => FlockArg::LockSharedNonblock,
             Mode::Exclusive => FlockArg::LockExclusiveNonblock,
@@ -185,17 +191,48 @@ fn try_acquire(path: &Path, mode: Mode) -> io::Result<Option<Flock<File>>> {
     Ok(None)
 }
 
-fn open_lock_file(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o660).open(path);
-    match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(dir) = path.parent() {
-                std::fs::create_dir_all(dir)?;
-            }
-            open()
-        }
-        result => result,
+fn open_lock_file(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
+    let open = |new: bool| {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(new).mode(LOCK_FILE_MODE).open(path)
+    };
+    match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        result => return result,
     }
+    if let Some(dir) = path.parent() {
+        make_lock_dirs(dir, owner)?;
+    }
+    match open(true) {
+        // Somebody else made it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
+        Err(error) => Err(error),
+        Ok(file) => {
+            // The umask must not keep the owner's other programs out.
+            file.set_permissions(Permissions::from_mode(LOCK_FILE_MODE))?;
+            if let Some((uid, gid)) = owner {
+                fchown(&file, Some(uid), Some(gid))?;
+            }
+            Ok(file)
+        }
+    }
+}
+
+fn make_lock_dirs(dir: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(outer) = dir.parent() {
+        make_lock_dirs(outer, owner)?;
+    }
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        result => result?,
+    }
+    if let Some((uid, gid)) = owner {
+        chown(dir, Some(uid), Some(gid))?;
+    }
+    Ok(())
 }
 
 /// The escaping of systemd paths: `/` becomes `-`, everything else but letters, digits, `_` and
@@ -224,7 +261,7 @@ mod tests {
 
     #[test]
     fn lock_files_have_the_documented_names() {
-        let locks = Locks::new(PathBuf::from("/l"));
+        let locks = Locks::new(PathBuf::from("/l"), None);
         let root = Namespace::root();
         let path =
             |ns: &Namespace, object: &str| locks.path(ns, object).to_str().unwrap().to_owned();
@@ -247,7 +284,7 @@ mod tests {
     #[test]
     fn locks_exclude_as_they_should() {
         let dir = tempfile::tempdir().unwrap();
-        let locks = Locks::new(dir.path().join("locks"));
+        let locks = Locks::new(dir.path().join("locks"), None);
         let root = Namespace::root();
         let shared = locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap();
         let second = locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap();
@@ -270,10 +307,10 @@ mod tests {
     fn a_lock_on_an_unlinked_file_is_no_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let stale = try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
+        let stale = try_acquire(&path, Mode::Exclusive, None).unwrap().unwrap();
         std::fs::remove_file(&path).unwrap();
-        let fresh = try_acquire(&path, Mode::Exclusive).unwrap().unwrap();
+        let fresh = try_acquire(&path, Mode::Exclusive, None).unwrap().unwrap();
         assert_ne!(stale.metadata().unwrap().ino(), fresh.metadata().unwrap().ino());
-        assert!(try_acquire(&path, Mode::Exclusive).unwrap().is_none());
+        assert!(try_acquire(&path, Mode::Exclusive, None).unwrap().is_none());
     }
 }

@@ -82,8 +82,14 @@ pub struct Manifest {
     signature: Option<String>,
     /// Not covered by the signature: notes, results of verification, statistics. Keys that this
     /// version does not know are kept.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub unprotected: Map<String, Value>,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Map<String, Value>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Manifest {

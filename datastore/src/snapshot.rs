@@ -3,5 +3,5 @@
 pub mod reader;
 pub mod writer;
 
-pub use reader::{ArchiveReader, SnapshotReader};
+pub use reader::SnapshotReader;
 pub use writer::{GroupWriter, SnapshotWriter};

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-pub use real::RealStorage;
+pub use real::{RealStorage, owner_for_new_files};
 
 /// What kind of thing a name stands for; symbolic links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

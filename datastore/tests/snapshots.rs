@@ -142,14 +142,15 @@ fn what_was_backed_up_is_read_back_and_verifies() {
         let reader = SnapshotReader::open(&store, &namespace, &snapshot(name)).unwrap();
         let config = reader.blob_content("elsa.conf.blob", key).unwrap();
         assert_eq!(config, b"name: elsa\n");
-        let shared_key = key.map(|_| Arc::new(CryptConfig::new([5; 32]).unwrap()));
-        let archive = reader.archive("root.pxar.didx", shared_key).unwrap();
-        let mut content = vec![0; 20];
-        assert_eq!(archive.read_at(&mut content, 0).unwrap(), 9);
-        assert_eq!(&content[..9], b"onetwoone");
-        assert_eq!(archive.read_at(&mut content[..4], 2).unwrap(), 4);
-        assert_eq!(&content[..4], b"etwo");
-        assert_eq!(archive.read_at(&mut content, 9).unwrap(), 0);
+        let index = reader.index("root.pxar.didx").unwrap();
+        let content: Vec<u8> = index
+            .entries()
+            .flat_map(|entry| {
+                let blob = store.chunks().read(&entry.digest).unwrap();
+                blob.decode_chunk(key, &entry.digest, entry.len() as usize).unwrap()
+            })
+            .collect();
+        assert_eq!(content, b"onetwoone");
     }
     assert_eq!(
         store.owner(&deep, snapshot("host/elsa/2024-01-01T00:00:00Z").group()).unwrap(),
@@ -177,7 +178,7 @@ fn an_unfinished_backup_leaves_nothing() {
         // In progress: listed as unfinished, not readable.
         let info = store.snapshots(&root, path.group(), &mut ()).unwrap();
         assert!(!info[0].finished);
-        assert!(SnapshotReader::open(&store, &root, &path).err().unwrap().is_missing());
+        assert!(SnapshotReader::open(&store, &root, &path).err().unwrap().is_retryable());
     }
     assert!(store.groups(&root).unwrap().is_empty());
     assert!(names_in(&store.base().join("host")).is_empty());
@@ -380,6 +381,7 @@ fn a_restored_snapshot_needs_all_its_chunks() {
             target.chunks().insert(&Digest::of(content), &blob).unwrap();
         }
         let result = writer.finish_restore(reader.manifest().clone());
+        drop(writer);
         if complete {
             result.unwrap();
         } else {
@@ -438,4 +440,48 @@ fn every_golden_snapshot_verifies() {
         }
     }
     assert_eq!(count, 10);
+}
+
+#[test]
+fn a_refused_backup_leaves_the_group_of_somebody_else_alone() {
+    let (_dir, store) = new_store();
+    let root = Namespace::root();
+    let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
+    let dir = store.base().join("host/elsa");
+    std::fs::create_dir_all(&dir).unwrap();
+    // A group that lost its owner belongs to nobody, not to whoever comes first.
+    assert!(GroupWriter::open(&store, &root, path.group(), OWNER).is_err());
+    std::fs::write(dir.join("owner"), "eve@pam\n").unwrap();
+    assert!(GroupWriter::open(&store, &root, path.group(), OWNER).is_err());
+    assert_eq!(std::fs::read_to_string(dir.join("owner")).unwrap(), "eve@pam\n");
+}
+
+#[test]
+fn a_snapshot_being_written_is_skipped_and_a_left_over_one_is_told() {
+    let (_dir, store) = new_store();
+    let root = Namespace::root();
+    let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
+    let options = verify::Options { keys: vec![], threads: 1, record: None };
+    let check = || Verifier::new(&store, &options, &Silent).snapshot(&root, &path).unwrap();
+    let group = GroupWriter::open(&store, &root, path.group(), OWNER).unwrap();
+    let writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
+    let report = check();
+    assert!(report.ok && report.skipped.is_some(), "{report:?}");
+    drop(writer);
+    std::fs::create_dir(store.snapshot_dir(&root, &path)).unwrap();
+    assert!(!check().ok);
+}
+
+#[test]
+fn a_wrong_header_checksum_is_found_but_hinders_no_restore() {
+    let (_dir, store) = new_store();
+    let root = Namespace::root();
+    let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
+    back_up(&store, &root, &path.to_string(), &[b"one"], None).unwrap();
+    let index = store.snapshot_dir(&root, &path).join("root.pxar.didx");
+    let mut bytes = std::fs::read(&index).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&index, bytes).unwrap();
+    SnapshotReader::open(&store, &root, &path).unwrap().index("root.pxar.didx").unwrap();
+    assert_eq!(verify_all(&store, vec![]).len(), 1);
 }

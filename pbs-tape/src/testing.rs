@@ -155,9 +155,14 @@ pub(crate) fn fingerprint(store: &Arc<Datastore>, name: &str) -> Vec<(String, Di
         let content = match file.filename.ends_with(".blob") {
             true => Digest::of(reader.blob(&file.filename).unwrap().as_bytes()),
             false => {
-                let archive = reader.archive(&file.filename, None).unwrap();
-                let mut all = vec![0; archive.size() as usize];
-                assert_eq!(archive.read_at(&mut all, 0).unwrap(), all.len());
+                let index = reader.index(&file.filename).unwrap();
+                let all: Vec<u8> = index
+                    .entries()
+                    .flat_map(|entry| {
+                        let blob = store.chunks().read(&entry.digest).unwrap();
+                        blob.decode_chunk(None, &entry.digest, entry.len() as usize).unwrap()
+                    })
+                    .collect();
                 Digest::of(&all)
             }
         };

@@ -149,7 +149,7 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         archive_bytes: summary.archive_bytes,
         chunks_stored: stats.count - stats.duplicates,
         chunks_duplicate: stats.duplicates,
-        stored_bytes: stats.compressed_size,
+        stored_bytes: session.new_bytes(),
         skipped: summary.skipped,
         changed_files: summary.changed_files,
         duration_s: started.elapsed().as_secs_f64(),

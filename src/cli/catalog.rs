@@ -4,11 +4,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use client::local::LocalRestore;
+use client::random::RandomAccess;
+use client::restore::check_key;
+use client::session::RestoreSession;
 use datastore::hierarchy::CATALOG_NAME;
-use datastore::snapshot::ArchiveReader;
-use datastore::{Namespace, SnapshotReader};
+use datastore::{CryptMode, Namespace};
 
 use super::Outcome;
 use crate::config::Places;
@@ -43,32 +46,19 @@ pub fn run(places: &Places, command: &CatalogCommand) -> Result<Outcome> {
     }
 }
 
-/// Random access to an archive, as the catalog reader wants it.
-struct Storage(ArchiveReader);
-
-impl pxar::accessor::ReadAt for Storage {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-        self.0.read_at(buffer, offset).map_err(std::io::Error::other)
-    }
-
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-}
-
 fn dump(places: &Places, args: &DumpArgs) -> Result<Outcome> {
     let namespace: Namespace = args.ns.parse()?;
     let repository = repository::open(places, &args.repository)?;
     let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
     let key = args.keyfile.as_deref().map(keys::load).transpose()?.map(Arc::new);
-    let reader = SnapshotReader::open(&repository.store, &namespace, &snapshot)?;
-    if let Some(key) = &key {
-        reader.check_key(key)?;
-    }
-    if reader.manifest().file(CATALOG_NAME).is_none() {
-        bail!("snapshot {snapshot} has no catalog: it holds no folders (.pxar), or split ones");
-    }
-    let storage = Storage(reader.archive(CATALOG_NAME, key)?);
+    let session: Arc<dyn RestoreSession> =
+        Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
+    let file = session.manifest().file(CATALOG_NAME).with_context(|| {
+        format!("snapshot {snapshot} has no catalog: it holds no folders (.pxar), or split ones")
+    })?;
+    check_key(&*session, Some(file), key.as_deref())?;
+    let key = key.filter(|_| file.crypt_mode == CryptMode::Encrypt);
+    let storage = RandomAccess::new(&session, session.index(CATALOG_NAME)?, key);
     let catalog = pxar::catalog::Reader::open(storage)
         .with_context(|| format!("the catalog of {snapshot} is damaged"))?;
     let zone = jiff::tz::TimeZone::system();

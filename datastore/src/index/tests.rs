@@ -116,7 +116,10 @@ fn golden_indexes_list_the_recorded_chunks() {
         let words: Vec<_> = lines.next().unwrap().split_whitespace().collect();
         assert_eq!(words[1], index.len().to_string(), "{name}");
         assert_eq!(words[3], index.content_size().to_string(), "{name}");
-        assert_eq!(words[5], index.header().ctime.to_string(), "{name}");
+        // The listing tool told the time of opening for dynamic indexes.
+        if matches!(index, Index::Fixed(_)) {
+            assert_eq!(words[5], index.header().ctime.to_string(), "{name}");
+        }
         assert_eq!(words[7], index.compute_csum().to_string(), "{name}");
         assert_eq!(index.header().csum, index.compute_csum(), "{name}");
         for entry in index.entries() {

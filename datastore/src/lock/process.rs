@@ -12,15 +12,16 @@
 //! each other.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::{Error, Result};
+use crate::storage::owner_for_new_files;
 use crate::time;
 
 /// The process lock of one datastore.
@@ -70,13 +71,7 @@ impl ProcessLock {
             return Ok(lock);
         }
         let path = base.join(".lock");
-        let open = |write: bool| {
-            OpenOptions::new().read(true).write(write).create(write).mode(0o644).open(&path)
-        };
-        // A store on read-only media has no lock to take, but it can be read.
-        let file = open(true)
-            .or_else(|error| if is_read_only(&error) { open(false) } else { Err(error) })
-            .map_err(|e| Error::io("open", &path, e))?;
+        let file = open_file(&base, &path).map_err(|e| Error::io("open", &path, e))?;
         let lock = Arc::new(ProcessLock { path, file, state: Mutex::default() });
         known.retain(|_, lock| lock.strong_count() > 0);
         known.insert(base, Arc::downgrade(&lock));
@@ -157,6 +152,29 @@ impl Drop for ExclusiveGuard {
         state.exclusive = false;
         let kind = if state.shared.is_empty() { libc::F_UNLCK } else { libc::F_RDLCK };
         let _ = self.lock.set(kind);
+    }
+}
+
+/// Opens `.lock`, and makes it if it is missing, with the mode and owner that the reference checks.
+fn open_file(base: &Path, path: &Path) -> io::Result<File> {
+    let open = |write: bool| OpenOptions::new().read(true).write(write).open(path);
+    match open(true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // A store on read-only media has no lock to take, but it can be read.
+        Err(error) if is_read_only(&error) => return open(false),
+        result => return result,
+    }
+    let new = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path);
+    match new {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(true),
+        Err(error) => Err(error),
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            if let Some((uid, gid)) = owner_for_new_files(base)? {
+                fchown(&file, Some(uid), Some(gid))?;
+            }
+            Ok(file)
+        }
     }
 }
 

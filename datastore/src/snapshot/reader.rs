@@ -5,17 +5,15 @@
 //! and size of the manifest, a blob's file those of the manifest, a chunk the digest of its name.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::blob::{BLOB_BYTES_MAX, DataBlob};
 use crate::crypt::CryptConfig;
 use crate::datastore::Datastore;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::hierarchy::{
-    ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, qualified_name,
-};
-use crate::index::{Index, IndexEntry};
+use crate::hierarchy::{CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, qualified_name};
+use crate::index::Index;
 use crate::lock::{Guard, Mode};
 use crate::manifest::{FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest};
 use crate::storage::ReadAt;
@@ -64,8 +62,13 @@ impl SnapshotReader {
         namespace: &Namespace,
         snapshot: &SnapshotPath,
     ) -> Result<SnapshotReader> {
-        // Looked at first, so that a mistyped name does not leave a lock file behind.
-        load_manifest_blob(store, namespace, snapshot)?;
+        // Looked at first, so that a mistyped name does not leave a lock file behind. A snapshot that
+        // is being written has a folder; its lock tells that it is busy, not missing.
+        let dir = store.snapshot_dir(namespace, snapshot);
+        if store.storage().meta(&dir).is_err() {
+            let what = format!("snapshot {}", qualified_name(namespace, snapshot));
+            return Err(Error::NotFound { what });
+        }
         let guard = store.locks().snapshot(namespace, snapshot, Mode::Shared)?;
         let (manifest_blob, what) = load_manifest_blob(store, namespace, snapshot)?;
         let manifest = Manifest::from_blob(&manifest_blob, &what)?;
@@ -127,20 +130,17 @@ impl SnapshotReader {
         self.store.storage().open(&path).map_err(|e| Error::io("open", &path, e))
     }
 
-    /// The index of an archive, proved against the manifest.
+    /// The index of an archive, proved against the manifest. Its own header is not asked: what the
+    /// manifest vouches for can be restored, whatever the header says.
     pub fn index(&self, filename: &str) -> Result<Index> {
         let file = self.file(filename)?;
         let path = self.store.snapshot_dir(&self.namespace, &self.snapshot).join(filename);
         let index = Index::load(&**self.store.storage(), &path)?;
         let csum = index.compute_csum();
-        if csum != file.csum || csum != index.header().csum {
+        if csum != file.csum {
             return Err(Error::damaged(
                 self.what(filename),
-                format!(
-                    "its checksum is {csum}, its header says {}, the manifest {}",
-                    index.header().csum,
-                    file.csum
-                ),
+                format!("its checksum is {csum}, the manifest says {}", file.csum),
             ));
         }
         if index.content_size() != file.size {
@@ -184,77 +184,5 @@ impl SnapshotReader {
     /// The content of a small file.
     pub fn blob_content(&self, filename: &str, key: Option<&CryptConfig>) -> Result<Vec<u8>> {
         self.blob(filename)?.decode(key, BLOB_BYTES_MAX, &self.what(filename))
-    }
-
-    /// Random access to the content of an archive with an index.
-    pub fn archive(&self, filename: &str, key: Option<Arc<CryptConfig>>) -> Result<ArchiveReader> {
-        if ArchiveKind::of(filename) == Some(ArchiveKind::Blob) {
-            return Err(Error::Refused { reason: format!("{filename} has no index") });
-        }
-        Ok(ArchiveReader {
-            store: Arc::clone(&self.store),
-            index: self.index(filename)?,
-            key,
-            recent: Mutex::new(Vec::new()),
-        })
-    }
-}
-
-/// Random access to the content of an archive. The chunks read last are kept.
-pub struct ArchiveReader {
-    store: Arc<Datastore>,
-    index: Index,
-    key: Option<Arc<CryptConfig>>,
-    recent: Mutex<Vec<(usize, Arc<Vec<u8>>)>>,
-}
-
-/// Chunks that a reader keeps: enough for a directory table and the files beside it.
-const RECENT_CHUNKS_MAX: usize = 4;
-
-impl ArchiveReader {
-    /// The index.
-    pub fn index(&self) -> &Index {
-        &self.index
-    }
-
-    /// Length of the archive in bytes.
-    pub fn size(&self) -> u64 {
-        self.index.content_size()
-    }
-
-    /// Reads and proves one chunk.
-    pub fn read_chunk(&self, entry: &IndexEntry) -> Result<Vec<u8>> {
-        let blob = self.store.chunks().read(&entry.digest)?;
-        blob.decode_chunk(self.key.as_deref(), &entry.digest, entry.len() as usize)
-    }
-
-    fn chunk(&self, position: usize, entry: &IndexEntry) -> Result<Arc<Vec<u8>>> {
-        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = recent().iter().find(|(at, _)| *at == position) {
-            return Ok(Arc::clone(&found.1));
-        }
-        let content = Arc::new(self.read_chunk(entry)?);
-        let mut recent = recent();
-        if recent.len() >= RECENT_CHUNKS_MAX {
-            recent.remove(0);
-        }
-        recent.push((position, Arc::clone(&content)));
-        Ok(content)
-    }
-
-    /// Fills `buffer` from `offset` on as far as the archive goes; the number of bytes read.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = offset.saturating_add(done as u64);
-            let Some(position) = self.index.position_of(at) else { break };
-            let Some(entry) = self.index.entry(position) else { break };
-            let content = self.chunk(position, &entry)?;
-            let from = content.get((at - entry.start) as usize..).unwrap_or_default();
-            let count = from.len().min(buffer.len() - done);
-            buffer[done..done + count].copy_from_slice(&from[..count]);
-            done += count;
-        }
-        Ok(done)
     }
 }

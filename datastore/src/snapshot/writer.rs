@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::DataBlob;
 use crate::chunk_store::{Inserted, SyncLevel};
-use crate::crypt::{self, CryptMode};
+use crate::crypt::CryptMode;
 use crate::datastore::{Datastore, FILE_MODE};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ pub struct GroupWriter {
 
 impl GroupWriter {
     /// Makes the group's folder if it is missing, locks it, and gives a new group its owner. An
-    /// existing group must belong to `owner` ([`Datastore::is_owner`]).
+    /// existing group must have an owner, and that must be `owner` ([`Datastore::is_owner`]).
     pub fn open(
         store: &Arc<Datastore>,
         namespace: &Namespace,
@@ -76,27 +76,28 @@ impl GroupWriter {
         if let Some(type_dir) = dir.parent() {
             store.make_dir(type_dir)?;
         }
-        store.make_dir(&dir)?;
-        let writer = GroupWriter {
-            store: Arc::clone(store),
-            namespace: namespace.clone(),
-            group: group.clone(),
-            guard: Some(guard),
-        };
-        // From here on a failure removes an empty group again.
-        let owner_path = dir.join("owner");
-        if store.storage().meta(&owner_path).is_ok_and(|meta| meta.len > 0) {
+        let is_new = store.make_dir(&dir)?;
+        if !is_new {
+            // Before the writer exists: what belongs to somebody else must not be tidied up by it.
             let found = store.owner(namespace, group)?;
             if !Datastore::is_owner(&found, owner) {
                 return Err(Error::Refused {
                     reason: format!("backup group {group} belongs to {found}, not to {owner}"),
                 });
             }
-        } else {
+        }
+        // From here on a failure removes an empty group again.
+        let writer = GroupWriter {
+            store: Arc::clone(store),
+            namespace: namespace.clone(),
+            group: group.clone(),
+            guard: Some(guard),
+        };
+        if is_new {
             let line = format!("{owner}\n");
             let content = [line.as_bytes()];
-            let durability = store.durability();
-            replace_file(&**store.storage(), &owner_path, &content, FILE_MODE, durability)?;
+            let path = dir.join("owner");
+            replace_file(&**store.storage(), &path, &content, FILE_MODE, store.durability())?;
         }
         Ok(Arc::new(writer))
     }
@@ -150,6 +151,10 @@ fn check_owner(owner: &str) -> Result<()> {
     })
 }
 
+fn new_uuid() -> [u8; 16] {
+    uuid::Uuid::new_v4().into_bytes()
+}
+
 /// A snapshot that is being written.
 pub struct SnapshotWriter {
     group: Arc<GroupWriter>,
@@ -162,6 +167,7 @@ pub struct SnapshotWriter {
     duplicates: AtomicU64,
     plain_bytes: AtomicU64,
     stored_bytes: AtomicU64,
+    new_bytes: AtomicU64,
     finished: AtomicBool,
     // Dropped after everything above is cleaned up, in this order.
     snapshot_guard: Option<Guard>,
@@ -250,6 +256,7 @@ impl SnapshotWriter {
             duplicates: AtomicU64::new(0),
             plain_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
+            new_bytes: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             snapshot_guard: Some(guard),
             _process_guard: process_guard,
@@ -309,6 +316,8 @@ impl SnapshotWriter {
         self.stored_bytes.fetch_add(inserted.stored_bytes, Ordering::Relaxed);
         if inserted.duplicate {
             self.duplicates.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.new_bytes.fetch_add(inserted.stored_bytes, Ordering::Relaxed);
         }
         Ok(inserted)
     }
@@ -329,7 +338,7 @@ impl SnapshotWriter {
     ) -> Result<FileInfo> {
         self.check_name(filename, ArchiveKind::DynamicIndex)?;
         self.check_not_empty(filename, chunks.len())?;
-        let index = DynamicIndex::new(crypt::random()?, time::now(), chunks.iter().copied())?;
+        let index = DynamicIndex::new(new_uuid(), time::now(), chunks.iter().copied())?;
         let path = self.dir.join(filename);
         self.write_file(&path, &[&index.encode()])?;
         let index = Index::Dynamic(index);
@@ -346,7 +355,7 @@ impl SnapshotWriter {
     ) -> Result<FileInfo> {
         self.check_name(filename, ArchiveKind::FixedIndex)?;
         self.check_not_empty(filename, digests.len())?;
-        let index = FixedIndex::new(crypt::random()?, time::now(), size, digests)?;
+        let index = FixedIndex::new(new_uuid(), time::now(), size, digests)?;
         let path = self.dir.join(filename);
         self.write_file(&path, &[&index.encode()])?;
         let index = Index::Fixed(index);
@@ -488,6 +497,11 @@ impl SnapshotWriter {
         Ok(file)
     }
 
+    /// Bytes of chunks that were not in the store before.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_bytes.load(Ordering::Relaxed)
+    }
+
     /// What became of the chunks so far.
     pub fn stats(&self) -> ChunkUploadStats {
         ChunkUploadStats {
@@ -512,9 +526,11 @@ impl SnapshotWriter {
                 reason: "a backup without any archive is no backup".into(),
             });
         }
-        manifest.set_chunk_upload_stats(&self.stats())?;
-        let blob = manifest.to_blob()?;
-        self.publish(&blob)?;
+        let mut stats = self.stats();
+        // The statistics count the manifest too, as it was before they were in it.
+        stats.size += manifest.to_blob()?.encoded_len();
+        manifest.set_chunk_upload_stats(&stats)?;
+        self.publish(&manifest.to_blob()?)?;
         Ok(manifest)
     }
 

@@ -28,11 +28,17 @@ pub struct RealStorage {
 impl RealStorage {
     /// Storage for files below `base`, which must exist.
     pub fn new(base: &Path) -> io::Result<RealStorage> {
-        let meta = fs::metadata(base)?;
-        let (uid, gid) = (meta.uid(), meta.gid());
-        let give_away = nix::unistd::geteuid().is_root() && (uid, gid) != (0, 0);
-        Ok(RealStorage { owner: give_away.then_some((uid, gid)) })
+        Ok(RealStorage { owner: owner_for_new_files(base)? })
     }
+}
+
+/// Whom new files in the store at `base` are given to: the owner of its folder, if this process is
+/// root and the owner is somebody else.
+pub fn owner_for_new_files(base: &Path) -> io::Result<Option<(u32, u32)>> {
+    let meta = fs::metadata(base)?;
+    let (uid, gid) = (meta.uid(), meta.gid());
+    let give_away = nix::unistd::geteuid().is_root() && (uid, gid) != (0, 0);
+    Ok(give_away.then_some((uid, gid)))
 }
 
 impl From<fs::FileType> for Kind {

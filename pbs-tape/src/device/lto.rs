@@ -9,9 +9,6 @@ use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
 use crate::format::block::{BlockRead, BlockSink, BlockSource, EarlyWarning};
 
-/// Volume statistics that the drive does not know are reported as all ones.
-const UNKNOWN_BYTES: u64 = u64::MAX / 1_000_000;
-
 /// A SCSI drive with a tape in it.
 pub struct LtoTape {
     drive: Drive,
@@ -92,8 +89,7 @@ impl TapeDevice for LtoTape {
     }
 
     fn bytes_used(&mut self) -> Result<Option<u64>> {
-        let used = self.drive.volume_statistics()?.total_used_native_capacity;
-        Ok((used < UNKNOWN_BYTES).then_some(used))
+        Ok(self.drive.used_bytes()?)
     }
 
     fn bytes_remaining(&mut self) -> Result<Option<u64>> {

@@ -2,8 +2,8 @@
 //!
 //! One thread puts the chunks of each index into the order in which they lie on the disk; readers
 //! load and check them; a bounded queue keeps what was read until the tape takes it. A chunk whose
-//! CRC is wrong never gets out of here as a chunk: it comes as the error that ends the job, because
-//! a tape must not promise what it does not hold.
+//! CRC is wrong never gets out of here as a chunk: it comes as the error that ends its snapshot,
+//! because a tape must not promise what it does not hold.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};

@@ -183,8 +183,8 @@ impl TapeBackupReport {
 
 /// Runs a backup job. The drive must be locked by the caller.
 ///
-/// Snapshots that can't be opened are reported and do not end the job; everything else does, after
-/// what is already safely on tape was recorded.
+/// Snapshots that can't be read, or that lack a chunk or have a damaged one, are reported and do not
+/// end the job; everything else does, after what is already safely on tape was recorded.
 pub fn run_backup(
     state: &StateDir,
     store: &Arc<Datastore>,
@@ -367,7 +367,16 @@ impl Job<'_> {
         );
         while !feed.is_empty() {
             check_abort(self.progress)?;
-            let written = writer.append_chunk_archive(&mut feed, store_name)?;
+            let written = match writer.append_chunk_archive(&mut feed, store_name) {
+                // The archive was closed and committed before: the tape is in order, and the other
+                // snapshots must not wait for somebody to mend this one.
+                Err(e @ Error::UnreadableChunk { .. }) => {
+                    self.progress.warn(&format!("snapshot {name} is not complete on disk: {e}"));
+                    self.report.snapshots_failed.push((name.to_string(), e.to_string()));
+                    return Ok(());
+                }
+                written => written?,
+            };
             self.report.chunks += written.chunks;
             self.report.chunk_bytes += written.chunk_bytes;
             self.progress.note(&format!(

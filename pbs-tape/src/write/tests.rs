@@ -315,11 +315,14 @@ fn a_damaged_chunk_is_named_and_never_written() {
     std::fs::write(&path, bytes).unwrap();
     let mut library = library(3, 100, 6);
     barcode_label(&world.state, &mut library, Some("p1"), &Silent).unwrap();
-    let error = backup(&world, &store, &mut library).unwrap_err().to_string();
+    let report = backup(&world, &store, &mut library).unwrap();
+    assert_eq!(report.snapshots_failed.len(), 1);
+    let error = report.snapshots_failed[0].1.clone();
     for part in [victim.to_string().as_str(), &names[1], "root.pxar.didx", "CRC"] {
         assert!(error.contains(part), "{part}: {error}");
     }
-    // The snapshot before it is safe.
+    // The snapshots before and behind it are safe.
+    assert_eq!(report.snapshots_written, [names[0].clone(), names[2].clone()]);
     let inventory = Inventory::load(&world.state).unwrap();
     let entry = inventory.find_by_label_text("T01").unwrap().unwrap();
     let catalog = MediaCatalog::load(&world.state, &entry.id).unwrap();

@@ -99,6 +99,9 @@ pub fn extract(
 /// Restore what the options select out of an archive opened for random access: content that is not
 /// selected is not read, and a hardlink whose first name is not selected becomes a file of its own.
 ///
+/// With [`OnError::Continue`] damage does not end it: what cannot be read is counted in
+/// [`Summary::failed`], and the rest is found through the tables of its directories.
+///
 /// # Errors
 /// Those of [`extract`].
 pub fn extract_selected(
@@ -118,53 +121,76 @@ pub fn extract_selected(
     let mut stand_ins: HashMap<u64, EntryKind> = HashMap::new();
     while let Some((directory, next, path_len)) = open.last_mut() {
         path.truncate(*path_len);
-        let Some(entry) = directory.entry_at(*next).transpose()? else {
-            extractor.leave_directory(&path)?;
-            open.pop();
-            continue;
+        extractor.set_path(&path);
+        let entry = match directory.entry_at(*next) {
+            None => {
+                extractor.leave_directory(&path)?;
+                open.pop();
+                continue;
+            }
+            Some(Ok(entry)) => entry,
+            Some(Err(error)) => {
+                *next += 1;
+                extractor.reporter.pass_over(error)?;
+                continue;
+            }
         };
         *next += 1;
         path.push(b'/');
         path.extend_from_slice(&entry.name);
         extractor.set_path(&path);
-        match &entry.kind {
-            EntryKind::Directory => {
-                let directory = archive.open_directory(&entry)?;
-                extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
-                open.push((directory, 0, path.len()));
-            }
-            EntryKind::File { .. } if extractor.is_selected(false) => {
-                let mut content = buffered(archive.content(&entry)?);
-                extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut content)?;
-            }
-            EntryKind::Hardlink { target, target_offset }
-                if extractor.is_selected(false)
-                    && !extractor.is_created(*target_offset, target) =>
-            {
-                let stand_in = stand_ins.get(target_offset).filter(|link| match link {
-                    EntryKind::Hardlink { target, target_offset } => {
-                        extractor.is_created(*target_offset, target)
-                    }
-                    _ => false,
-                });
-                if let Some(link) = stand_in {
-                    extractor.entry(entry.offset, &entry.metadata, link, &mut io::empty())?;
-                } else {
-                    let file = archive.follow_hardlink(&entry)?;
-                    let mut content = buffered(archive.content(&file)?);
-                    extractor.entry(entry.offset, &file.metadata, &file.kind, &mut content)?;
-                    let relative = path.get(1..).unwrap_or_default().to_vec();
-                    let link =
-                        EntryKind::Hardlink { target: relative, target_offset: entry.offset };
-                    stand_ins.insert(*target_offset, link);
-                }
-            }
-            _ => {
-                extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
-            }
+        match extract_entry(archive, &mut extractor, &entry, &path, &mut stand_ins) {
+            Ok(None) => {}
+            Ok(Some(directory)) => open.push((directory, 0, path.len())),
+            Err(error) => extractor.reporter.pass_over(error)?,
         }
     }
     Ok(extractor.reporter.summary)
+}
+
+/// Restores one entry of an archive opened for random access; a directory is returned to be entered.
+fn extract_entry(
+    archive: &Accessor,
+    extractor: &mut Extractor<'_>,
+    entry: &crate::accessor::Entry,
+    path: &[u8],
+    stand_ins: &mut HashMap<u64, EntryKind>,
+) -> Result<Option<crate::accessor::Directory>, Error> {
+    match &entry.kind {
+        EntryKind::Directory => {
+            let directory = archive.open_directory(entry)?;
+            extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
+            return Ok(Some(directory));
+        }
+        EntryKind::File { .. } if extractor.is_selected(false) => {
+            let mut content = buffered(archive.content(entry)?);
+            extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut content)?;
+        }
+        EntryKind::Hardlink { target, target_offset }
+            if extractor.is_selected(false) && !extractor.is_created(*target_offset, target) =>
+        {
+            let stand_in = stand_ins.get(target_offset).filter(|link| match link {
+                EntryKind::Hardlink { target, target_offset } => {
+                    extractor.is_created(*target_offset, target)
+                }
+                _ => false,
+            });
+            if let Some(link) = stand_in {
+                extractor.entry(entry.offset, &entry.metadata, link, &mut io::empty())?;
+            } else {
+                let file = archive.follow_hardlink(entry)?;
+                let mut content = buffered(archive.content(&file)?);
+                extractor.entry(entry.offset, &file.metadata, &file.kind, &mut content)?;
+                let relative = path.get(1..).unwrap_or_default().to_vec();
+                let link = EntryKind::Hardlink { target: relative, target_offset: entry.offset };
+                stand_ins.insert(*target_offset, link);
+            }
+        }
+        _ => {
+            extractor.entry(entry.offset, &entry.metadata, &entry.kind, &mut io::empty())?;
+        }
+    }
+    Ok(None)
 }
 
 fn buffered(content: FileContent) -> BufReader<FileContent> {
@@ -184,6 +210,16 @@ struct Reporter<'a> {
 impl Reporter<'_> {
     fn fail(&mut self, error: Error) -> Result<(), Error> {
         if self.options.on_error == OnError::Abort || error.is_damaged() || error.is_aborted() {
+            return Err(error);
+        }
+        self.summary.failed += 1;
+        self.monitor.warning(&Warning::Failed(error));
+        Ok(())
+    }
+
+    /// As [`Reporter::fail`] where damage to one entry leaves the way to the others open.
+    fn pass_over(&mut self, error: Error) -> Result<(), Error> {
+        if self.options.on_error == OnError::Abort || error.is_aborted() {
             return Err(error);
         }
         self.summary.failed += 1;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use changer::{Changer, EntryKind};
 use clap::{Args, Subcommand};
-use scsi::{Address, Connect as _};
+use scsi::Connect as _;
 use serde::Serialize;
 
 use super::station::find_changer;
@@ -137,28 +137,28 @@ pub fn run(places: &Places, command: &ChangerCommand) -> Result<Outcome> {
     }
 }
 
-/// Fails unless a changer answers there.
-fn check_address(path: &str) -> Result<()> {
-    let address: Address = path.parse()?;
+/// The address as the configuration keeps it; fails unless a changer answers there.
+fn check_address(path: &str) -> Result<String> {
+    let address = crate::device::absolute(path)?;
     Changer::open(Devices.connect(&address)?)
         .with_context(|| format!("{path} cannot be used as a changer"))?;
-    Ok(())
+    Ok(address.to_string())
 }
 
 fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("changer", &args.name, 3)?;
-    check_address(&args.path)?;
+    let path = check_address(&args.path)?;
     places.change(|tape: &mut Tape| {
         if tape.changer.contains_key(&args.name) {
             bail!("there is a changer '{}' already", args.name);
         }
-        if let Some((other, _)) = tape.changer.iter().find(|(_, c)| c.path == args.path) {
+        if let Some((other, _)) = tape.changer.iter().find(|(_, c)| c.path == path) {
             bail!("changer '{other}' has this address already");
         }
         tape.changer.insert(
             args.name.clone(),
             ChangerConfig {
-                path: args.path.clone(),
+                path,
                 export_slots: args.export_slots.clone(),
                 eject_before_unload: args.eject_before_unload,
             },
@@ -188,16 +188,14 @@ fn show(places: &Places, args: &ShowArgs) -> Result<Outcome> {
 }
 
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
-    if let Some(path) = &args.path {
-        check_address(path)?;
-    }
+    let path = args.path.as_deref().map(check_address).transpose()?;
     places.change(|tape: &mut Tape| {
         let config = tape
             .changer
             .get_mut(&args.name)
             .with_context(|| format!("there is no changer '{}'", args.name))?;
-        if let Some(path) = &args.path {
-            config.path.clone_from(path);
+        if let Some(path) = path {
+            config.path = path;
         }
         if let Some(slots) = &args.export_slots {
             config.export_slots.clone_from(slots);

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use pbs_tape::drive::Drive;
+use scsi::Connect as _;
 use scsi::discover::{Kind, Roots};
-use scsi::{Address, Connect as _};
 use serde::Serialize;
 
 use super::station;
@@ -152,12 +152,12 @@ fn table_of(listed: &[Listed<'_>]) -> String {
     table(&["name", "path", "changer", "changer-drivenum"], rows)
 }
 
-/// Fails unless a drive answers there.
-fn check_address(path: &str) -> Result<()> {
-    let address: Address = path.parse()?;
+/// The address as the configuration keeps it; fails unless a drive answers there.
+fn check_address(path: &str) -> Result<String> {
+    let address = crate::device::absolute(path)?;
     Drive::open(Devices.connect(&address)?)
         .with_context(|| format!("{path} cannot be used as a tape drive"))?;
-    Ok(())
+    Ok(address.to_string())
 }
 
 fn check_changer(tape: &Tape, name: &str) -> Result<()> {
@@ -169,12 +169,12 @@ fn check_changer(tape: &Tape, name: &str) -> Result<()> {
 
 fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("drive", &args.name, 3)?;
-    check_address(&args.path)?;
+    let path = check_address(&args.path)?;
     places.change(|tape: &mut Tape| {
         if tape.drive.contains_key(&args.name) {
             bail!("there is a drive '{}' already", args.name);
         }
-        if let Some((other, _)) = tape.drive.iter().find(|(_, d)| d.path == args.path) {
+        if let Some((other, _)) = tape.drive.iter().find(|(_, d)| d.path == path) {
             bail!("drive '{other}' has this address already");
         }
         if let Some(changer) = &args.changer {
@@ -183,7 +183,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
         tape.drive.insert(
             args.name.clone(),
             DriveConfig {
-                path: args.path.clone(),
+                path,
                 changer: args.changer.clone(),
                 changer_drivenum: args.changer_drivenum,
             },
@@ -194,9 +194,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
 }
 
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
-    if let Some(path) = &args.path {
-        check_address(path)?;
-    }
+    let path = args.path.as_deref().map(check_address).transpose()?;
     places.change(|tape: &mut Tape| {
         let changer = args.changer.clone().filter(|changer| !changer.is_empty());
         if let Some(changer) = &changer {
@@ -206,8 +204,8 @@ fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
             .drive
             .get_mut(&args.name)
             .with_context(|| format!("there is no drive '{}'", args.name))?;
-        if let Some(path) = &args.path {
-            drive.path.clone_from(path);
+        if let Some(path) = path {
+            drive.path = path;
         }
         if args.changer.is_some() {
             drive.changer = changer;

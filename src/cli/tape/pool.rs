@@ -235,7 +235,9 @@ pub fn print_media(places: &Places, pool: Option<&str>, output: OutputArgs) -> R
     let now = datastore::time::now();
     let list = pbs_tape::media::listing::media_list(&state, &all(&tape)?, pool, now)?;
     output.print(&list, |list| {
-        let rows = list.iter().map(|media| {
+        let mut sorted: Vec<_> = list.iter().collect();
+        sorted.sort_by(|a, b| a.label_text.cmp(&b.label_text));
+        let rows = sorted.into_iter().map(|media| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
             vec![
                 media.label_text.clone(),
