@@ -194,20 +194,39 @@ pub fn assert_same_trees(wanted: &Path, found: &Path) {
     assert!(output.status.success() || !is_root(), "rsync failed:\n{stderr}");
 }
 
-/// What lies in folders, for a comparison of before and after: names, kinds, sizes, content.
+/// What lies in folders, for a comparison of before and after: names, kinds, content.
 pub fn picture(roots: &[&Path]) -> BTreeMap<PathBuf, String> {
+    picture_of(roots, true)
+}
+
+/// The same without the chunks of datastores.
+pub fn picture_without_chunks(roots: &[&Path]) -> BTreeMap<PathBuf, String> {
+    picture_of(roots, false)
+}
+
+fn picture_of(roots: &[&Path], with_chunks: bool) -> BTreeMap<PathBuf, String> {
     let mut picture = BTreeMap::new();
     let mut folders: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
     while let Some(folder) = folders.pop() {
-        // A chunk folder that is empty says nothing, and there are 65536.
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let is_chunk_store = folder.file_name() == Some(OsStr::new(".chunks"));
+        if is_chunk_store && !with_chunks {
+            continue;
+        }
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(_) if folder.is_file() => {
+                picture.insert(folder.clone(), sha256_of_file(&folder));
+                continue;
+            }
+            Err(_) => continue,
+        };
         for entry in entries {
             let entry = entry.unwrap();
             let path = entry.path();
             let ty = entry.file_type().unwrap();
             if ty.is_dir() {
-                let is_chunk_folder = folder.file_name() == Some(OsStr::new(".chunks"));
-                if !is_chunk_folder {
+                // A chunk folder that is empty says nothing, and there are 65536.
+                if !is_chunk_store {
                     picture.insert(path.clone(), "folder".to_owned());
                 }
                 folders.push(path);
