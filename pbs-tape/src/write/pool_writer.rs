@@ -377,7 +377,7 @@ impl<'a> PoolWriter<'a> {
                 let tape = tape.label_text.clone();
                 self.commit()?;
                 self.set_full()?;
-                return Err(Error::DoesNotFit { what: "not even one chunk".into(), tape });
+                return Err(Error::DoesNotFit { what: "even one chunk".into(), tape });
             }
             self.commit()?;
             self.set_full()?;
