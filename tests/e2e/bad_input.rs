@@ -141,7 +141,7 @@ fn a_backup_that_cannot_be_leaves_no_trace() {
     if !is_root() {
         let unreadable = world.disk("unreadable");
         fs::create_dir(&unreadable).unwrap();
-        fs::set_permissions(&unreadable, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o000)).unwrap();
         let table: Table<'_> =
             vec![(to_store(args![source("a.pxar", &unreadable)]), &["unreadable", "ermission"])];
         all_fail(&world, &[&store], table);

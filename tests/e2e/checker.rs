@@ -24,11 +24,11 @@ struct Findings {
 
 /// Runs the checker, which must find no error.
 #[track_caller]
-fn check(checker: &Path, arguments: &[OsString]) -> Findings {
+fn check(checker: &Path, arguments: Vec<OsString>) -> Findings {
     let python = std::env::var_os("CAPSTAN_CHECK_PYTHON").unwrap_or_else(|| "python3".into());
     let output = Command::new(python)
         .arg(checker.join("archive_check.py"))
-        .args(arguments)
+        .args(&arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("the checker can be started; CAPSTAN_CHECK_PYTHON names an interpreter");
@@ -68,15 +68,15 @@ fn a_datastore_is_as_the_formats_say() {
     let Some(checker) = checker() else { return };
     let rig = Rig::new();
     let store = rig.world.fast("source");
-    let found = check(&checker, &args!["datastore", store, "--key", rig.key()]);
+    let found = check(&checker, args!["datastore", store, "--key", rig.key()]);
     // Lock files lie in a folder that the reference does not know.
     found.only_warns_of(&["stray"]);
     assert_eq!((&found.summary["snapshots"], &found.summary["namespaces"]), (&4.into(), &3.into()));
     assert_eq!(found.summary["unreferenced_chunks"], 0, "{}", found.text);
     // After a verification has been recorded, and without the key.
     rig.world.run(args!["datastore", "verify", "source", "--keyfile", rig.key()]);
-    check(&checker, &args!["datastore", store, "--key", rig.key()]);
-    check(&checker, &args!["datastore", store]);
+    check(&checker, args!["datastore", store, "--key", rig.key()]);
+    check(&checker, args!["datastore", store]);
 }
 
 #[test]
@@ -90,11 +90,11 @@ fn a_media_set_is_as_the_formats_say() {
     let labels = rig.export_all(&exported);
     let mut arguments = args!["tape"];
     arguments.extend(labels.iter().map(|label| exported.join(label).into_os_string()));
-    let found = check(&checker, &[arguments.clone(), args!["--key", rig.key()]].concat());
+    let found = check(&checker, [arguments.clone(), args!["--key", rig.key()]].concat());
     found.only_warns_of(&[]);
     assert_eq!(found.summary["cartridges"].as_u64(), Some(labels.len() as u64));
     assert_eq!((&found.summary["sets"], &found.summary["snapshots"]), (&1.into(), &5.into()));
-    check(&checker, &arguments);
+    check(&checker, arguments);
 
     // The catalogs on the disk, record by record.
     for entry in std::fs::read_dir(rig.world.state.join("tape")).unwrap() {
@@ -118,7 +118,7 @@ fn a_media_set_is_as_the_formats_say() {
     rig.world.create_store("second");
     rig.world.run(rig.world.tape(args!["restore", set, "second"]));
     let store = rig.world.fast("second");
-    let found = check(&checker, &args!["datastore", store, "--key", rig.key()]);
+    let found = check(&checker, args!["datastore", store, "--key", rig.key()]);
     found.only_warns_of(&["stray"]);
     assert_eq!(found.summary["snapshots"], 5, "{}", found.text);
 }
@@ -142,7 +142,7 @@ fn file_archives_are_as_the_formats_say() {
         let restore = args!["restore", group, "root.pxar", "-", "--repository", "store"];
         let archive = world.fast(format!("{name}.pxar"));
         write(&archive, world.run(restore).output.stdout);
-        let found = check(&checker, &args!["pxar", archive]);
+        let found = check(&checker, args!["pxar", archive]);
         found.only_warns_of(&[]);
         assert!(found.text.lines().count() as u64 > report["entries"].as_u64().unwrap());
     }

@@ -239,3 +239,59 @@ fn picture_of(roots: &[&Path], with_chunks: bool) -> BTreeMap<PathBuf, String> {
     }
     picture
 }
+
+/// The comparison itself: each kind of difference must be found, or the tests above prove nothing.
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::tree::{set_mtime, write};
+
+    fn differs(change: impl FnOnce(&Path)) {
+        let dir = tempfile::Builder::new().prefix("capstan-e2e-").tempdir().unwrap();
+        let make = |name: &str| {
+            let root = dir.path().join(name);
+            write(root.join("file"), "content");
+            write(root.join("other"), "content");
+            fs::hard_link(root.join("file"), root.join("second-name")).unwrap();
+            std::os::unix::fs::symlink("file", root.join("link")).unwrap();
+            for entry in ["file", "other", "link", ""] {
+                set_mtime(&root.join(entry), 1_600_000_000, 1);
+            }
+            root
+        };
+        let (wanted, found) = (make("wanted"), make("found"));
+        assert_same_trees(&wanted, &found);
+        change(&found);
+        set_mtime(&found, 1_600_000_000, 1);
+        let compared = std::panic::catch_unwind(|| assert_same_trees(&wanted, &found));
+        assert!(compared.is_err(), "a difference was not found");
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_found() {
+        let keep_time = |path: &Path| set_mtime(path, 1_600_000_000, 1);
+        differs(|root| fs::remove_file(root.join("other")).unwrap());
+        differs(|root| write(root.join("one-more"), ""));
+        differs(|root| {
+            fs::write(root.join("other"), "CONTENT").unwrap();
+            keep_time(&root.join("other"));
+        });
+        differs(|root| {
+            fs::set_permissions(root.join("other"), fs::Permissions::from_mode(0o4711)).unwrap();
+        });
+        differs(|root| set_mtime(&root.join("other"), 1_600_000_000, 2));
+        differs(|root| set_mtime(&root.join("link"), 1_600_000_000, 2));
+        differs(|root| {
+            fs::remove_file(root.join("second-name")).unwrap();
+            fs::copy(root.join("file"), root.join("second-name")).unwrap();
+            keep_time(&root.join("second-name"));
+        });
+        differs(|root| {
+            fs::remove_file(root.join("link")).unwrap();
+            std::os::unix::fs::symlink("other", root.join("link")).unwrap();
+            keep_time(&root.join("link"));
+        });
+        differs(|root| xattr::set(root.join("other"), "user.x", b"").unwrap());
+    }
+}

@@ -8,6 +8,7 @@
 //! * [`tape`] - a datastore to tape cartridges and back
 //! * [`golden`] - data written by the reference implementation (`CAPSTAN_GOLDEN`)
 //! * [`checker`] - an independent reader of the formats over what Capstan writes (`CAPSTAN_CHECK`)
+//! * [`damage`] - damage in a datastore is found, named and mended
 //! * [`bad_input`] - mistakes get a clear message and change nothing
 //! * [`property`] - any tree comes back as it was
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
@@ -23,6 +24,7 @@
 mod world;
 mod bad_input;
 mod checker;
+mod damage;
 mod golden;
 mod interrupt;
 mod listing;
