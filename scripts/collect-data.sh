@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # collect-data.sh TARGET [DIR]: copies DIR, and then other folders of this machine, into TARGET
-# until there are at least 300 MB of real files. Copies, because the originals may change meanwhile
+# until there are at least 320 MB of real files. Copies, because the originals may change meanwhile
 # and belong to others.
 set -euo pipefail
 
 target=$1
 first=${2:-/usr/share/doc}
-wanted=$((300 * 1000 * 1000))
+wanted=$((320 * 1000 * 1000))
 
-size() { du -sb --apparent-size "$1" 2>/dev/null | cut -f1; }
+size() { find "$1" -type f -printf "%s\n" 2>/dev/null | awk "{s+=\$1} END {print s+0}"; }
 
 take() {
     local from=$1 name
@@ -36,6 +36,6 @@ for place in /usr/share /usr/lib /usr/include /usr/local "${RUSTUP_HOME:-$HOME/.
     done
 done
 if [ "$(size "$target")" -lt "$wanted" ]; then
-    echo "this machine has fewer than 300 MB of files to show; name a larger folder: DIR=…" >&2
+    echo "this machine has fewer than 320 MB of files to show; name a larger folder: DIR=…" >&2
     exit 1
 fi

@@ -19,7 +19,7 @@ cd "$work"
 step "Real files: $dir, and more of this machine up to 300 MB"
 "$root/scripts/collect-data.sh" "$work/source" "$dir"
 files=$(find source | wc -l)
-bytes=$(du -sb --apparent-size source | cut -f1)
+bytes=$(find source -type f -printf "%s\n" | awk "{s+=\$1} END {print s}")
 echo "$files entries, $((bytes / 1000000)) MB"
 
 step "To a deduplicating datastore"
