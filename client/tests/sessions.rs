@@ -109,7 +109,7 @@ fn a_pattern_takes_only_what_it_names() {
     std::fs::write(tree.join("other"), noise(2, 300_000)).unwrap();
     back_up(&store, 0, &format!("t.pxar:{}", tree.display())).unwrap();
     let patterns =
-        pxar::exclude::PatternList::parse(&["wanted"], pxar::exclude::Effect::Include).unwrap();
+        pxar::exclude::PatternList::parse(["wanted"], pxar::exclude::Effect::Include).unwrap();
     let archive = pxar::extract::Options { patterns, ..pxar::extract::Options::default() };
     let options = restore::Options { key: None, workers: 1, archive, overwrite: false };
     let target = dir.path().join("out");
