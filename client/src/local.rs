@@ -72,6 +72,10 @@ impl BackupSession for LocalBackup {
         self.writer.new_bytes()
     }
 
+    fn reused_chunks(&self) -> u64 {
+        self.writer.reused_chunks()
+    }
+
     fn finish(&self, manifest: Manifest) -> Result<Manifest> {
         Ok(self.writer.finish(manifest)?)
     }

@@ -46,6 +46,9 @@ pub trait BackupSession: Send + Sync {
     /// Bytes that were stored so far and were not there before.
     fn new_bytes(&self) -> u64;
 
+    /// Chunks that were reused so far instead of being stored.
+    fn reused_chunks(&self) -> u64;
+
     /// Makes the snapshot exist. Until then a session that ends leaves nothing.
     fn finish(&self, manifest: Manifest) -> Result<Manifest>;
 }

@@ -37,6 +37,11 @@ pub trait MediaLoader: Send {
     /// Label texts of the tapes that the robot can load; `None` without a robot.
     fn online_label_texts(&mut self) -> Result<Option<Vec<String>>>;
 
+    /// Bar code of the tape in the drive, if a robot knows it.
+    fn loaded_bar_code(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Puts a tape into an import/export slot; false if the robot does not have it. A stand-alone
     /// drive ejects.
     fn export(&mut self, label_text: &str) -> Result<bool>;

@@ -159,6 +159,15 @@ impl MediaLoader for DriveStation {
         Ok(Some(status.online_labels().into_iter().map(str::to_string).collect()))
     }
 
+    fn loaded_bar_code(&mut self) -> Result<Option<String>> {
+        if self.config.changer.is_none() {
+            return Ok(None);
+        }
+        let status = self.open_changer()?.status()?;
+        let drive = status.drive(self.config.changer_drive);
+        Ok(drive.and_then(|drive| drive.status.label()).map(str::to_string))
+    }
+
     fn export(&mut self, label_text: &str) -> Result<bool> {
         if self.config.changer.is_none() {
             self.unload(None)?;

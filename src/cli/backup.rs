@@ -148,7 +148,7 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         entries: summary.entries,
         archive_bytes: summary.archive_bytes,
         chunks_stored: stats.count - stats.duplicates,
-        chunks_duplicate: stats.duplicates,
+        chunks_duplicate: stats.duplicates + session.reused_chunks(),
         stored_bytes: session.new_bytes(),
         skipped: summary.skipped,
         changed_files: summary.changed_files,

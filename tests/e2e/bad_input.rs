@@ -334,9 +334,16 @@ fn tape_commands_refuse_what_makes_no_sense() {
     // Blank: there is no label to read. Labelled: it is not labelled over.
     world.fails(world.tape(args!["read-label"]), &["no label"]);
     world.fails(world.tape(args!["catalog"]), &["no label"]);
+    // A robot finds a cartridge by its bar code, so the label must agree with it.
+    let other = world.tape(args!["label", "--label-text", "CAP001L9"]);
+    world.fails(other, &["bar code CAP001L8", "must agree"]);
     world.run(world.tape(args!["label", "--label-text", "CAP001L8"]));
     let before = picture(&[&cartridges]);
-    let run = world.fails(world.tape(args!["label", "--label-text", "CAP001L9"]), &["not empty"]);
+    // Known by its text; and to an instance that does not know it, not blank.
+    world.fails(world.tape(args!["label", "--label-text", "CAP001L8"]), &["CAP001L8"]);
+    let elsewhere = world.disk("another-state");
+    let again = world.tape(args!["--state", elsewhere, "label", "--label-text", "CAP001L8"]);
+    let run = world.fails(again, &["not empty"]);
     assert_eq!(picture(&[&cartridges]).len(), before.len(), "{run}");
     world.fails(world.tape(args!["label", "--label-text", "a/b"]), &["a/b"]);
     // Not blank: an import does not overwrite it unless forced.

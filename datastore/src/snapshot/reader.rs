@@ -36,7 +36,10 @@ fn load_manifest_blob(
     let path = store.snapshot_dir(namespace, snapshot).join(MANIFEST_NAME);
     let bytes = store.storage().read(&path, MANIFEST_FILE_BYTES_MAX).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
-            let what = format!("finished snapshot {}", qualified_name(namespace, snapshot));
+            let name = qualified_name(namespace, snapshot);
+            let what = format!(
+                "the manifest of snapshot {name} (its backup was interrupted; remove its folder)"
+            );
             return Error::NotFound { what };
         }
         Error::io("read", &path, error)

@@ -168,6 +168,7 @@ pub struct SnapshotWriter {
     plain_bytes: AtomicU64,
     stored_bytes: AtomicU64,
     new_bytes: AtomicU64,
+    reused: AtomicU64,
     finished: AtomicBool,
     // Dropped after everything above is cleaned up, in this order.
     snapshot_guard: Option<Guard>,
@@ -257,6 +258,7 @@ impl SnapshotWriter {
             plain_bytes: AtomicU64::new(0),
             stored_bytes: AtomicU64::new(0),
             new_bytes: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
             finished: AtomicBool::new(false),
             snapshot_guard: Some(guard),
             _process_guard: process_guard,
@@ -325,7 +327,9 @@ impl SnapshotWriter {
     /// Relies on a chunk of the base snapshot: touches it. `false` if it is gone, and then it must
     /// be stored with [`SnapshotWriter::insert_chunk`].
     pub fn reuse_chunk(&self, digest: &Digest) -> Result<bool> {
-        self.store().chunks().touch(digest)
+        let is_there = self.store().chunks().touch(digest)?;
+        self.reused.fetch_add(u64::from(is_there), Ordering::Relaxed);
+        Ok(is_there)
     }
 
     /// Writes the index of an archive of chunks of varying length, given in order with their
@@ -500,6 +504,11 @@ impl SnapshotWriter {
     /// Bytes of chunks that were not in the store before.
     pub fn new_bytes(&self) -> u64 {
         self.new_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Chunks that were reused instead of being stored.
+    pub fn reused_chunks(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
     }
 
     /// What became of the chunks so far.

@@ -53,6 +53,19 @@ pub fn label(
     check_label_text(label_text)?;
     pool.map_or(Ok(()), check_pool_name)?;
     check_unused(state, label_text)?;
+    // A robot finds tapes by their bar codes: with another text on it, no job could load this one.
+    if let Some(bar_code) = loader.loaded_bar_code()?
+        && bar_code != label_text
+    {
+        return Err(Error::BadArgument {
+            what: "label text",
+            value: label_text.to_string(),
+            reason: format!(
+                "the tape in drive {} has the bar code {bar_code}, and they must agree",
+                loader.drive_name()
+            ),
+        });
+    }
     let mut device = loader.open(progress)?;
     let drive = loader.drive_name().to_string();
     let labelled = write_label(state, &mut *device, &drive, label_text, pool)?;
