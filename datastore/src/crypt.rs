@@ -9,17 +9,17 @@
 //! block through GHASH. Libraries that only take 12 bytes cannot read this format.
 
 use std::fmt;
-use std::str::FromStr;
 
 use openssl::cipher::Cipher;
 use openssl::cipher_ctx::CipherCtx;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 
 /// Length of an initialisation vector in bytes.
 pub const IV_LEN: usize = 16;
@@ -52,64 +52,6 @@ impl fmt::Display for CryptMode {
             CryptMode::Encrypt => "encrypt",
             CryptMode::SignOnly => "sign-only",
         })
-    }
-}
-
-/// What a key is known by: 32 bytes, printed as hexadecimal pairs with colons between.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl Fingerprint {
-    /// The first eight bytes in the same notation, for display.
-    pub fn short(&self) -> String {
-        self.to_string().chars().take(23).collect()
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, byte) in self.0.iter().enumerate() {
-            if position > 0 {
-                f.write_str(":")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Fingerprint {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Fingerprint> {
-        let digits: String = text.chars().filter(|c| *c != ':').collect();
-        let mut bytes = [0; 32];
-        match hex::decode_to_slice(&digits, &mut bytes) {
-            Ok(()) => Ok(Fingerprint(bytes)),
-            Err(_) => Err(Error::InvalidName {
-                kind: "key fingerprint",
-                name: text.chars().take(100).collect(),
-                rule: "32 hexadecimal pairs are needed, with or without colons",
-            }),
-        }
-    }
-}
-
-impl Serialize for Fingerprint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fingerprint {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Fingerprint, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

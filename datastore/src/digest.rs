@@ -6,7 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
-use crate::error::Error;
+/// Text that is not the hexadecimal value it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {kind} '{text}': {rule}")]
+pub struct InvalidHex {
+    /// What the value is for.
+    pub kind: &'static str,
+    /// The beginning of the text.
+    pub text: String,
+    /// What is needed.
+    pub rule: &'static str,
+}
 
 /// A SHA-256 value. Printed and parsed as 64 hexadecimal digits; printed in lower case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -80,15 +90,15 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for Digest {
-    type Err = Error;
+    type Err = InvalidHex;
 
-    fn from_str(text: &str) -> Result<Digest, Error> {
+    fn from_str(text: &str) -> Result<Digest, InvalidHex> {
         let mut bytes = [0; 32];
         match hex::decode_to_slice(text, &mut bytes) {
             Ok(()) => Ok(Digest(bytes)),
-            Err(_) => Err(Error::InvalidName {
+            Err(_) => Err(InvalidHex {
                 kind: "digest",
-                name: text.chars().take(80).collect(),
+                text: text.chars().take(80).collect(),
                 rule: "64 hexadecimal digits are needed",
             }),
         }

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::crypt::Fingerprint;
-use crate::digest::Digest;
+use crate::digest::{Digest, InvalidHex};
+use crate::fingerprint::Fingerprint;
 
 /// Shorthand of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,6 +41,9 @@ pub enum Error {
         /// The rule that it breaks.
         rule: &'static str,
     },
+    /// Text that is not a digest or fingerprint.
+    #[error(transparent)]
+    InvalidHex(#[from] InvalidHex),
     /// Something is there already and is never overwritten.
     #[error("{what} already exists")]
     Exists {

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use openssl::hash::MessageDigest;
 use serde::{Deserialize, Serialize};
 
-use crate::crypt::{self, CryptConfig, Fingerprint, IV_LEN, TAG_LEN};
+use crate::crypt::{self, CryptConfig, IV_LEN, TAG_LEN};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::storage::{Durability, Storage, replace_file};
 use crate::time;
 

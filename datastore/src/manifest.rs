@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::blob::DataBlob;
-use crate::crypt::{CryptConfig, CryptMode, Fingerprint};
+use crate::crypt::{CryptConfig, CryptMode};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::hierarchy::{BackupType, SnapshotPath};
 
 pub use canonical::canonical_json;
@@ -189,7 +190,7 @@ impl Manifest {
     pub fn key_fingerprint(&self) -> Result<Option<Fingerprint>> {
         match self.unprotected.get("key-fingerprint") {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => text.parse().map(Some),
+            Some(Value::String(text)) => Ok(Some(text.parse()?)),
             Some(_) => Err(Error::damaged("manifest", "'key-fingerprint' is not text")),
         }
     }

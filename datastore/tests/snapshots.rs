@@ -448,12 +448,17 @@ fn a_refused_backup_leaves_the_group_of_somebody_else_alone() {
     let root = Namespace::root();
     let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
     let dir = store.base().join("host/elsa");
-    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::create_dir_all(dir.join("2023-01-01T00:00:00Z")).unwrap();
     // A group that lost its owner belongs to nobody, not to whoever comes first.
     assert!(GroupWriter::open(&store, &root, path.group(), OWNER).is_err());
+    std::fs::remove_dir(dir.join("2023-01-01T00:00:00Z")).unwrap();
     std::fs::write(dir.join("owner"), "eve@pam\n").unwrap();
     assert!(GroupWriter::open(&store, &root, path.group(), OWNER).is_err());
     assert_eq!(std::fs::read_to_string(dir.join("owner")).unwrap(), "eve@pam\n");
+    // The empty folder that a crash leaves before the owner is written is no group yet.
+    std::fs::remove_file(dir.join("owner")).unwrap();
+    drop(GroupWriter::open(&store, &root, path.group(), OWNER).unwrap());
+    assert!(!dir.exists());
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use client::local::LocalRestore;
 use client::random::RandomAccess;
@@ -13,8 +15,12 @@ use client::session::RestoreSession;
 use datastore::hierarchy::CATALOG_NAME;
 use datastore::{CryptMode, Namespace};
 
+use pxar::catalog::Kind;
+use serde::Serialize;
+
 use super::Outcome;
 use crate::config::Places;
+use crate::output::{OutputArgs, OutputFormat};
 use crate::{keys, repository};
 
 /// Look at the list of files of a snapshot
@@ -38,6 +44,82 @@ pub struct DumpArgs {
     /// Key that the snapshot was made with
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// An entry with the reference's field names; the path is Base64 because names may be any bytes.
+#[derive(Serialize)]
+struct Listed {
+    filepath: String,
+    text: String,
+    #[serde(rename = "type")]
+    kind: char,
+    leaf: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtime: Option<i64>,
+}
+
+impl Listed {
+    fn of(found: pxar::catalog::Found<'_>) -> Listed {
+        let (size, mtime) = match found.entry.kind {
+            Kind::File { size, mtime } => (Some(size), Some(mtime)),
+            _ => (None, None),
+        };
+        Listed {
+            filepath: BASE64.encode(found.path),
+            text: String::from_utf8_lossy(&found.entry.name).into_owned(),
+            kind: char::from(found.entry.kind.letter()),
+            leaf: !matches!(found.entry.kind, Kind::Directory { .. }),
+            size,
+            mtime,
+        }
+    }
+}
+
+/// Writes entries one by one, because a catalog may list more than memory holds.
+struct Printer {
+    output: std::io::BufWriter<std::io::StdoutLock<'static>>,
+    format: OutputFormat,
+    zone: jiff::tz::TimeZone,
+    count: u64,
+}
+
+impl Printer {
+    fn begin(&mut self) -> std::io::Result<()> {
+        match self.format {
+            OutputFormat::Text => Ok(()),
+            OutputFormat::Json | OutputFormat::JsonPretty => write!(self.output, "["),
+        }
+    }
+
+    fn entry(&mut self, found: pxar::catalog::Found<'_>) -> std::io::Result<()> {
+        let comma = if self.count > 0 { "," } else { "" };
+        self.count += 1;
+        match self.format {
+            OutputFormat::Text => {
+                writeln!(self.output, "{}", pxar::listing::catalog_line(found, &self.zone))
+            }
+            OutputFormat::Json => {
+                write!(self.output, "{comma}{}", serde_json::to_string(&Listed::of(found))?)
+            }
+            OutputFormat::JsonPretty => {
+                let text = serde_json::to_string_pretty(&Listed::of(found))?;
+                write!(self.output, "{comma}\n  {}", text.replace('\n', "\n  "))
+            }
+        }
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        match self.format {
+            OutputFormat::Text => {}
+            OutputFormat::Json => writeln!(self.output, "]")?,
+            OutputFormat::JsonPretty => writeln!(self.output, "\n]")?,
+        }
+        self.output.flush()
+    }
 }
 
 pub fn run(places: &Places, command: &CatalogCommand) -> Result<Outcome> {
@@ -61,16 +143,19 @@ fn dump(places: &Places, args: &DumpArgs) -> Result<Outcome> {
     let storage = RandomAccess::new(&session, session.index(CATALOG_NAME)?, key);
     let catalog = pxar::catalog::Reader::open(storage)
         .with_context(|| format!("the catalog of {snapshot} is damaged"))?;
-    let zone = jiff::tz::TimeZone::system();
-    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
-    let mut closed = false;
+    let mut printer = Printer {
+        output: std::io::BufWriter::new(std::io::stdout().lock()),
+        format: args.output.output_format,
+        zone: jiff::tz::TimeZone::system(),
+        count: 0,
+    };
+    // A reader that has seen enough is no failure.
+    let mut closed = printer.begin().is_err();
     let walked = catalog.walk(&catalog.root(), &mut |found| {
-        let line = pxar::listing::catalog_line(found, &zone);
-        closed |= writeln!(output, "{line}").is_err();
+        closed |= printer.entry(found).is_err();
         Ok(!closed)
     });
     walked.with_context(|| format!("the catalog of {snapshot} is damaged"))?;
-    // A reader that has seen enough is no failure.
-    let _ = output.flush();
+    let _ = printer.end();
     Ok(Outcome::Complete)
 }

@@ -38,7 +38,7 @@ use crate::datastore::{Datastore, FILE_MODE};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::hierarchy::{
-    ArchiveKind, BackupGroup, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_safe_id,
+    ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_safe_id,
     qualified_name,
 };
 use crate::index::{DynamicIndex, FixedIndex, Index};
@@ -46,110 +46,9 @@ use crate::lock::{Guard, Mode, SharedGuard};
 use crate::manifest::{
     ChunkUploadStats, FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest, VerifyResult,
 };
+use crate::snapshot::group::GroupWriter;
 use crate::storage::{Durability, create_temp, remove_tree, replace_file};
 use crate::time;
-
-/// The right to write to a group: its folder is there, it has an owner, and it is locked.
-///
-/// Several snapshots of one group may be written under one of these.
-pub struct GroupWriter {
-    store: Arc<Datastore>,
-    namespace: Namespace,
-    group: BackupGroup,
-    /// Taken when the writer is dropped.
-    guard: Option<Guard>,
-}
-
-impl GroupWriter {
-    /// Makes the group's folder if it is missing, locks it, and gives a new group its owner. An
-    /// existing group must have an owner, and that must be `owner` ([`Datastore::is_owner`]).
-    pub fn open(
-        store: &Arc<Datastore>,
-        namespace: &Namespace,
-        group: &BackupGroup,
-        owner: &str,
-    ) -> Result<Arc<GroupWriter>> {
-        check_owner(owner)?;
-        store.require_namespace(namespace)?;
-        let guard = store.locks().group(namespace, group)?;
-        let dir = store.group_dir(namespace, group);
-        if let Some(type_dir) = dir.parent() {
-            store.make_dir(type_dir)?;
-        }
-        let is_new = store.make_dir(&dir)?;
-        if !is_new {
-            // Before the writer exists: what belongs to somebody else must not be tidied up by it.
-            let found = store.owner(namespace, group)?;
-            if !Datastore::is_owner(&found, owner) {
-                return Err(Error::Refused {
-                    reason: format!("backup group {group} belongs to {found}, not to {owner}"),
-                });
-            }
-        }
-        // From here on a failure removes an empty group again.
-        let writer = GroupWriter {
-            store: Arc::clone(store),
-            namespace: namespace.clone(),
-            group: group.clone(),
-            guard: Some(guard),
-        };
-        if is_new {
-            let line = format!("{owner}\n");
-            let content = [line.as_bytes()];
-            let path = dir.join("owner");
-            replace_file(&**store.storage(), &path, &content, FILE_MODE, store.durability())?;
-        }
-        Ok(Arc::new(writer))
-    }
-
-    /// The store.
-    pub fn store(&self) -> &Arc<Datastore> {
-        &self.store
-    }
-
-    fn remove_if_empty(&self) -> bool {
-        let snapshots = self.store.snapshots(&self.namespace, &self.group, &mut ());
-        if !snapshots.is_ok_and(|snapshots| snapshots.is_empty()) {
-            return false;
-        }
-        let dir = self.store.group_dir(&self.namespace, &self.group);
-        let storage = self.store.storage();
-        // A plain removal of the folder fails if anything else lies in it, and then the owner
-        // stays too: only what a new group consists of is removed.
-        let alone = storage
-            .list(&dir)
-            .is_ok_and(|entries| entries.iter().all(|e| e.name.as_deref() == Some("owner")));
-        alone && storage.remove_file(&dir.join("owner")).is_ok() && storage.remove_dir(&dir).is_ok()
-    }
-}
-
-impl Drop for GroupWriter {
-    fn drop(&mut self) {
-        let removed = self.remove_if_empty();
-        if let Some(guard) = self.guard.take()
-            && removed
-        {
-            guard.remove();
-        }
-    }
-}
-
-fn check_owner(owner: &str) -> Result<()> {
-    let (user, realm) = owner.split_once('@').unwrap_or((owner, ""));
-    let (realm, token) = realm.split_once('!').unwrap_or((realm, "token"));
-    let plain = |text: &str| {
-        !text.is_empty()
-            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
-    };
-    if plain(user) && is_safe_id(realm) && is_safe_id(token) {
-        return Ok(());
-    }
-    Err(Error::InvalidName {
-        kind: "owner",
-        name: owner.to_owned(),
-        rule: "it has the form user@realm or user@realm!token",
-    })
-}
 
 fn new_uuid() -> [u8; 16] {
     uuid::Uuid::new_v4().into_bytes()
@@ -184,8 +83,8 @@ struct BaseSnapshot {
 impl SnapshotWriter {
     /// Begins a backup: the snapshot must be newer than the newest finished one of its group.
     pub fn begin_backup(group: &Arc<GroupWriter>, time: i64) -> Result<SnapshotWriter> {
-        let snapshot = SnapshotPath::new(group.group.clone(), time)?;
-        let process_guard = group.store.process_lock().try_shared()?;
+        let snapshot = SnapshotPath::new(group.group().clone(), time)?;
+        let process_guard = group.store().process_lock().try_shared()?;
         let base = SnapshotWriter::lock_base(group, &snapshot)?;
         SnapshotWriter::begin(group, snapshot, base, process_guard)
     }
@@ -193,21 +92,21 @@ impl SnapshotWriter {
     /// Begins to put back a snapshot that exists elsewhere, whatever its time. What an interrupted
     /// attempt left behind is removed; a finished snapshot is [`Error::Exists`].
     pub fn begin_restore(group: &Arc<GroupWriter>, time: i64) -> Result<SnapshotWriter> {
-        let snapshot = SnapshotPath::new(group.group.clone(), time)?;
-        let process_guard = group.store.process_lock().try_shared()?;
-        let store = &group.store;
-        let existing = store.snapshot_info(&group.namespace, snapshot.clone())?;
+        let snapshot = SnapshotPath::new(group.group().clone(), time)?;
+        let process_guard = group.store().process_lock().try_shared()?;
+        let store = group.store();
+        let existing = store.snapshot_info(group.namespace(), snapshot.clone())?;
         if existing.is_some_and(|info| !info.finished && !info.protected) {
-            let _lock = store.locks().snapshot(&group.namespace, &snapshot, Mode::Exclusive)?;
-            remove_tree(&**store.storage(), &store.snapshot_dir(&group.namespace, &snapshot))?;
+            let _lock = store.locks().snapshot(group.namespace(), &snapshot, Mode::Exclusive)?;
+            remove_tree(&**store.storage(), &store.snapshot_dir(group.namespace(), &snapshot))?;
         }
         SnapshotWriter::begin(group, snapshot, None, process_guard)
     }
 
     /// The newest finished snapshot, unless its verification failed; locked so that it stays.
     fn lock_base(group: &GroupWriter, new: &SnapshotPath) -> Result<Option<BaseSnapshot>> {
-        let (store, namespace) = (&group.store, &group.namespace);
-        let snapshots = store.snapshots(namespace, &group.group, &mut ())?;
+        let (store, namespace) = (group.store(), group.namespace());
+        let snapshots = store.snapshots(namespace, group.group(), &mut ())?;
         let Some(newest) = snapshots.into_iter().rev().find(|info| info.finished) else {
             return Ok(None);
         };
@@ -241,9 +140,9 @@ impl SnapshotWriter {
         base: Option<BaseSnapshot>,
         process_guard: SharedGuard,
     ) -> Result<SnapshotWriter> {
-        let store = &group.store;
-        let guard = store.locks().snapshot(&group.namespace, &snapshot, Mode::Exclusive)?;
-        let dir = store.snapshot_dir(&group.namespace, &snapshot);
+        let store = group.store();
+        let guard = store.locks().snapshot(group.namespace(), &snapshot, Mode::Exclusive)?;
+        let dir = store.snapshot_dir(group.namespace(), &snapshot);
         if !store.make_dir(&dir)? {
             return Err(Error::Exists { what: format!("snapshot {snapshot}") });
         }
@@ -272,12 +171,12 @@ impl SnapshotWriter {
 
     /// The namespace that it is written to.
     pub fn namespace(&self) -> &Namespace {
-        &self.group.namespace
+        self.group.namespace()
     }
 
     /// The store that it is written to.
     pub fn store(&self) -> &Arc<Datastore> {
-        &self.group.store
+        self.group.store()
     }
 
     /// The snapshot whose chunks may be reused.
