@@ -17,48 +17,12 @@ use crate::format::{HEADER_LEN, ItemType, PRELUDE_LEN_MAX, goodbye};
 use crate::items::{Body, Item, ItemReader};
 use crate::metadata::Metadata;
 
+pub use crate::entry::EntryKind;
+
 const BUFFER_BYTES: usize = 1 << 20;
 /// Longest path of nested directories. Far more than a kernel lets anybody name, and it bounds how
 /// deep a hostile archive can nest.
 const PATH_BYTES_MAX: usize = 1 << 20;
-
-/// What an entry is, with what only its kind has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EntryKind {
-    /// A directory; its children follow.
-    Directory,
-    /// A regular file.
-    File {
-        /// Bytes of content.
-        size: u64,
-        /// Where its PAYLOAD header stands in the payload stream, in a split archive.
-        payload_offset: Option<u64>,
-    },
-    /// A symbolic link.
-    Symlink {
-        /// Its target, uninterpreted.
-        target: Vec<u8>,
-    },
-    /// A further name of an earlier regular file. It has no metadata of its own.
-    Hardlink {
-        /// Path of that file relative to the archive's root.
-        target: Vec<u8>,
-        /// Offset of that file's FILENAME item ([`Entry::offset`]).
-        target_offset: u64,
-    },
-    /// A block or character device, as the mode says.
-    Device {
-        /// Major number.
-        major: u64,
-        /// Minor number.
-        minor: u64,
-    },
-    /// A named pipe.
-    Fifo,
-    /// A socket.
-    Socket,
-}
 
 /// An entry that the decoder met. Its path is [`Decoder::path`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use zerocopy::byteorder::little_endian::U64;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::acl::{DefaultBase, Named};
-use crate::decoder::EntryKind;
+use crate::entry::EntryKind;
 use crate::error::{Damage, Error, Stream, path_of};
 use crate::format::{
     self, HEADER_LEN, ItemType, RawAclDefault, RawAclNamed, RawDevice, RawEntry, RawEntryV1,

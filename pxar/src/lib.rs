@@ -23,6 +23,7 @@ pub mod catalog;
 pub mod create;
 pub mod decoder;
 pub mod encoder;
+mod entry;
 mod error;
 pub mod exclude;
 pub mod extract;

@@ -1,6 +1,6 @@
 //! What an archive keeps of a file besides its name and content.
 
-use crate::acl::Acl;
+use crate::acl::list::Acl;
 
 /// A time, as the kernel counts: seconds rounded down, nanoseconds always positive. Half a second
 /// before 1970 is `secs: -1, nanos: 500_000_000`.
