@@ -10,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, getegid, geteuid, unlinkat};
 
-use super::Options;
+use super::options::Options;
 use super::restore::Surroundings;
 use crate::error::{Error, path_of};
 use crate::metadata::FileType;

@@ -14,7 +14,7 @@ use nix::sys::stat::{
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-use super::Reporter;
+use super::reporter::Reporter;
 use crate::acl::{access_xattr, default_xattr};
 use crate::create::metadata::is_kept_xattr;
 use crate::error::Error;

@@ -1,13 +1,16 @@
 //! Hostile archives, policies and selections. Whole trees are in `tests/round_trip.rs`.
 
 use super::*;
+use crate::Accessor;
 use crate::Encoder;
-use crate::exclude::PatternList;
+use crate::exclude::{Effect, PatternList};
 use crate::format::{ItemType, RawHeader};
-use crate::monitor::Silent;
+use crate::metadata::Metadata;
+use crate::monitor::{Silent, Warning};
 use nix::unistd::{getegid, geteuid};
 use std::cell::RefCell;
 use std::fs;
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use zerocopy::IntoBytes;
 
@@ -191,7 +194,7 @@ fn files_are_never_written_through_what_is_there() {
     place.check_untouched();
     // A pipe, at which an open would wait for ever.
     let place = Place::new();
-    nix::unistd::mkfifo(&place.target().join("f"), Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(&place.target().join("f"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(run(&bytes, &place.target(), &permissive()).is_err());
     // A file: only when asked.
     let place = Place::new();
