@@ -69,13 +69,22 @@ impl Listed {
             _ => (None, None),
         };
         Listed {
-            filepath: BASE64.encode(found.path),
+            filepath: BASE64.encode(reference_path(found.path)),
             text: String::from_utf8_lossy(&found.entry.name).into_owned(),
             kind: char::from(found.entry.kind.letter()),
             leaf: !matches!(found.entry.kind, Kind::Directory { .. }),
             size,
             mtime,
         }
+    }
+}
+
+/// The path as the reference's programs write it: with a slash in front for an archive, without one
+/// for what is in it.
+fn reference_path(path: &[u8]) -> &[u8] {
+    match path.strip_prefix(b"/") {
+        Some(rest) if rest.contains(&b'/') => rest,
+        _ => path,
     }
 }
 
