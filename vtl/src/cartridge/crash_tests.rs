@@ -8,7 +8,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::log::{Fault, Object, ObjectLog};
+use super::log::ObjectLog;
+use super::object::{Fault, Object};
 
 const ID: u64 = 0x1234_5678_9abc_def0;
 

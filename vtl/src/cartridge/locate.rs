@@ -1,7 +1,8 @@
 //! Finding places on a tape from the index alone: what an object is, where a file begins, where the
 //! next filemark is. Nothing here reads the tape.
 
-use super::log::{Fault, Object, ObjectLog};
+use super::log::ObjectLog;
+use super::object::{Fault, Object};
 
 type Result<T> = std::result::Result<T, Fault>;
 

@@ -18,45 +18,22 @@
 //!   fails, the log refuses further writes until the cartridge is opened again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::uio::{preadv, pwritev};
 
 use super::index::{Checkpoint, Entry, Index};
+use super::object::{Fault, Object, damaged};
 use super::record::{
     FILES_MAX, RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header,
-    stored_bytes,
 };
-use super::{recovery, writeback};
+use super::record_io::{read_block, write_all};
+use super::recovery::{self, Source};
+use super::writeback;
 use crate::durable::{self, crc64};
 use crate::error::{Named, Result};
-
-/// Why an object could not be read or written.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The record is damaged: a medium error.
-    Damaged { object: u64, offset: u64, reason: &'static str },
-    /// The host's file system failed.
-    Host(io::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Fault {
-        Fault::Host(error)
-    }
-}
-
-/// What lies at a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Object {
-    /// A block of so many bytes.
-    Block(u32),
-    /// A filemark.
-    Filemark,
-}
 
 /// Filemarks written at once by one system call.
 const FILEMARKS_PER_WRITE: u32 = 4096;
@@ -157,8 +134,67 @@ impl ObjectLog {
             failed: false,
             overflow: Vec::new(),
         };
-        recovery::roll_forward(&mut log).named(&log_path)?;
+        log.roll_forward().named(&log_path)?;
         Ok(log)
+    }
+
+    /// What recovery walks over.
+    fn source(&self) -> Source<'_> {
+        Source { file: &self.file, index: &self.index, id: self.id }
+    }
+
+    /// Continues from the checkpoint to the end of what is recorded.
+    fn roll_forward(&mut self) -> io::Result<()> {
+        let size = self.file.metadata()?.len();
+        let found = recovery::roll_forward(&self.source(), &self.checkpoint, size)?;
+        self.objects = found.end.objects;
+        self.files = found.end.files;
+        self.bytes = found.end.bytes;
+        self.end = found.end.end;
+        self.chain = found.end.chain;
+        self.epoch = found.end.epoch;
+        self.verify_tail(found.durable)?;
+        // What the walk found was read from the page cache or the disk; only a flush of this process
+        // makes it durable, so `durable` stays at the checkpoint.
+        self.tail = size > self.end;
+        Ok(())
+    }
+
+    /// Reads the objects that no header calls durable; the first bad one ends the tape.
+    fn verify_tail(&mut self, durable: u64) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        for object in durable..self.objects {
+            let fault = match self.kind(object).and_then(|kind| {
+                if let Object::Block(length) = kind {
+                    buffer.resize(length as usize, 0);
+                }
+                self.read(object, &mut buffer)
+            }) {
+                Ok(_) => continue,
+                Err(fault) => fault,
+            };
+            match fault {
+                Fault::Host(error) => return Err(error),
+                Fault::Damaged { .. } => {
+                    let entry = self
+                        .index
+                        .get(object)
+                        .ok_or_else(|| io::Error::other("index cannot be read back"))?;
+                    let (bytes, chain) = match self.end_state_at(object) {
+                        Ok(state) => state,
+                        Err(Fault::Host(error)) => return Err(error),
+                        Err(Fault::Damaged { .. }) => (0, 0),
+                    };
+                    self.objects = object;
+                    self.files = entry.file;
+                    self.end = entry.offset;
+                    self.bytes = bytes;
+                    self.chain = chain;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Data bytes as of the last checkpoint, without opening the log.
@@ -196,7 +232,8 @@ impl ObjectLog {
         if let Some(entry) = self.index.get(object) {
             return Ok(entry);
         }
-        recovery::rebuild_index(self)?;
+        let size = self.file.metadata()?.len().min(self.end);
+        recovery::rebuild_index(&self.source(), self.objects, self.files, size)?;
         self.index.get(object).ok_or_else(|| Fault::Host(io::Error::other("index cannot be read")))
     }
 
@@ -300,7 +337,7 @@ impl ObjectLog {
     }
 
     /// Data bytes before a position and the check to chain to there.
-    pub(super) fn end_state_at(&mut self, position: u64) -> std::result::Result<(u64, u64), Fault> {
+    fn end_state_at(&mut self, position: u64) -> std::result::Result<(u64, u64), Fault> {
         let bytes = self.bytes_before(position)?;
         let chain = match position.checked_sub(1) {
             None => self.id,
@@ -473,95 +510,4 @@ impl ObjectLog {
 
 fn empty_checkpoint(id: u64) -> Checkpoint {
     Checkpoint { objects: 0, end: SLOT_BYTES, bytes: 0, chain: id, epoch: 0, files: 0 }
-}
-
-fn damaged(object: u64, entry: &Entry, reason: &'static str) -> Fault {
-    Fault::Damaged { object, offset: entry.offset, reason }
-}
-
-/// Header, data and padding in one system call, normally.
-fn write_all(
-    file: &File,
-    offset: u64,
-    header: &[u8],
-    data: &[u8],
-    padding: &[u8],
-) -> io::Result<()> {
-    let total = header.len() + data.len() + padding.len();
-    let position = i64::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let parts = [IoSlice::new(header), IoSlice::new(data), IoSlice::new(padding)];
-    let mut done = loop {
-        match pwritev(file, &parts, position) {
-            Ok(done) => break done,
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    };
-    // A full disk or a signal may have cut it; the rest goes piece by piece.
-    if done < total {
-        let mut place = offset;
-        for part in [header, data, padding] {
-            let skip = done.min(part.len());
-            done -= skip;
-            file.write_all_at(part.get(skip..).unwrap_or_default(), place + skip as u64)?;
-            place += part.len() as u64;
-        }
-    }
-    Ok(())
-}
-
-fn read_block(
-    file: &File,
-    id: u64,
-    object: u64,
-    entry: &Entry,
-    direct: &mut [u8],
-    overflow: &mut [u8],
-) -> std::result::Result<(), Fault> {
-    debug_assert!(stored_bytes(entry.length) >= SLOT_BYTES + direct.len() as u64);
-    let mut header = [0u8; SLOT];
-    let total = SLOT + direct.len() + overflow.len();
-    let position =
-        i64::try_from(entry.offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let done = loop {
-        let mut parts = [
-            IoSliceMut::new(&mut header),
-            IoSliceMut::new(&mut *direct),
-            IoSliceMut::new(&mut *overflow),
-        ];
-        match preadv(file, &mut parts, position) {
-            Ok(done) => break done,
-            Err(nix::errno::Errno::EINTR) => {}
-            // The disk under the library cannot read this place: damage of this record.
-            Err(nix::errno::Errno::EIO) => {
-                return Err(damaged(object, entry, "the disk cannot read it"));
-            }
-            Err(errno) => return Err(Fault::Host(errno.into())),
-        }
-    };
-    if done < total {
-        // Cut by a signal, or the file ends: reading piece by piece tells which.
-        let mut place = entry.offset;
-        for piece in [&mut header[..], &mut *direct, &mut *overflow] {
-            let read = file.read_exact_at(piece, place);
-            place += piece.len() as u64;
-            match read {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(damaged(object, entry, "the log ends within it"));
-                }
-                Err(error) => return Err(Fault::Host(error)),
-            }
-        }
-    }
-    let Some((record, _)) = Record::decode(&header, id, entry.offset) else {
-        return Err(damaged(object, entry, "its header does not match its check"));
-    };
-    if record.object != object || record.length != entry.length {
-        return Err(damaged(object, entry, "its header is of another object"));
-    }
-    if record.data_crc != crc64(&[direct, overflow]) {
-        return Err(damaged(object, entry, "its data does not match its checksum"));
-    }
-    Ok(())
 }

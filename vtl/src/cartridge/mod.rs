@@ -7,7 +7,9 @@
 mod index;
 mod locate;
 mod log;
+mod object;
 mod record;
+mod record_io;
 mod recovery;
 mod state;
 mod writeback;
@@ -21,7 +23,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use serde::Serialize;
 
-pub(crate) use log::{Fault, Object, ObjectLog};
+pub(crate) use log::ObjectLog;
+pub(crate) use object::{Fault, Object};
 pub use record::RECORD_BYTES_MAX;
 pub use state::Purpose;
 pub(crate) use state::{CartridgeState, HostAttribute, early_warning_bytes};

@@ -9,20 +9,35 @@
 //! * *There is none.* Then the tape ended here when the crash came: nothing behind was ever
 //!   synchronised, and the first object that did not survive whole ends the tape.
 //!
-//! The objects behind the last durable one are then read once: a power cut may have kept a header
-//! and lost its data.
+//! The objects behind the last durable one are then read once by the log: a power cut may have kept a
+//! header and lost its data.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::index::Entry;
-use super::log::{Fault, ObjectLog};
+use super::index::{Checkpoint, Entry, Index};
 use super::record::{Record, SLOT, SLOT_BYTES};
 
 /// Bytes searched at once for the next record header.
 const SEARCH_BYTES: usize = 1 << 20;
 /// Index entries written at once.
 const ENTRIES_PER_WRITE: usize = 4096;
+
+/// The files of a partition, and the number that its records carry.
+pub(super) struct Source<'a> {
+    pub file: &'a File,
+    pub index: &'a Index,
+    pub id: u64,
+}
+
+/// What is recorded behind a checkpoint.
+pub(super) struct Found {
+    /// Where the chain of headers ends.
+    pub end: Checkpoint,
+    /// Most objects that any header seen called durable.
+    pub durable: u64,
+}
 
 /// Where a walk stands: everything before is accounted for.
 struct Walk {
@@ -39,10 +54,12 @@ struct Walk {
     entries: Vec<Entry>,
 }
 
-/// Continues from the checkpoint to the end of what is recorded.
-pub(super) fn roll_forward(log: &mut ObjectLog) -> io::Result<()> {
-    let size = log.file.metadata()?.len();
-    let checkpoint = log.checkpoint;
+/// Follows the headers from the checkpoint to the end of what is recorded in a log of `size` bytes.
+pub(super) fn roll_forward(
+    source: &Source<'_>,
+    checkpoint: &Checkpoint,
+    size: u64,
+) -> io::Result<Found> {
     let mut walk = Walk {
         object: checkpoint.objects,
         file: checkpoint.files,
@@ -53,65 +70,72 @@ pub(super) fn roll_forward(log: &mut ObjectLog) -> io::Result<()> {
         durable: checkpoint.objects,
         entries: Vec::new(),
     };
-    walk_records(log, &mut walk, size, None)?;
-    log.objects = walk.object;
-    log.files = walk.file;
-    log.bytes = walk.bytes;
-    log.end = walk.offset;
-    log.chain = walk.chain.unwrap_or(0);
-    log.epoch = walk.epoch;
-    verify_tail(log, walk.durable)?;
-    // What the walk found was read from the page cache or the disk; only a flush of this process
-    // makes it durable, so `durable` stays at the checkpoint.
-    log.tail = size > log.end;
-    Ok(())
+    walk_records(source, &mut walk, size, None)?;
+    let end = Checkpoint {
+        objects: walk.object,
+        end: walk.offset,
+        bytes: walk.bytes,
+        chain: walk.chain.unwrap_or(0),
+        epoch: walk.epoch,
+        files: walk.file,
+    };
+    Ok(Found { end, durable: walk.durable })
 }
 
-/// Writes all index entries again from the log alone.
-pub(super) fn rebuild_index(log: &mut ObjectLog) -> Result<(), Fault> {
-    let size = log.file.metadata()?.len().min(log.end);
+/// Writes all index entries again from the first `size` bytes of the log alone. They are known to
+/// have held `objects` objects, `files` of them filemarks.
+pub(super) fn rebuild_index(
+    source: &Source<'_>,
+    objects: u64,
+    files: u32,
+    size: u64,
+) -> io::Result<()> {
     let mut walk = Walk {
         object: 0,
         file: 0,
         bytes: 0,
         offset: SLOT_BYTES,
-        chain: Some(log.id),
+        chain: Some(source.id),
         epoch: 0,
         durable: 0,
         entries: Vec::new(),
     };
-    let expected = log.objects;
-    walk_records(log, &mut walk, size, Some(expected))?;
+    walk_records(source, &mut walk, size, Some(objects))?;
     // The log ends before the objects that it is known to have held.
-    if walk.object < expected {
-        let missing = Missing { until: expected, files: log.files, offset: walk.offset };
-        note_missing(log, &mut walk, &missing)?;
-        write_entries(log, &mut walk)?;
+    if walk.object < objects {
+        let missing = Missing { until: objects, files, offset: walk.offset };
+        note_missing(source, &mut walk, &missing)?;
+        write_entries(source, &mut walk)?;
     }
     Ok(())
 }
 
 /// Follows records until the end. With `known`, that many objects are known to be recorded, so
 /// whatever header comes next in the log is of this tape.
-fn walk_records(log: &ObjectLog, walk: &mut Walk, size: u64, known: Option<u64>) -> io::Result<()> {
+fn walk_records(
+    source: &Source<'_>,
+    walk: &mut Walk,
+    size: u64,
+    known: Option<u64>,
+) -> io::Result<()> {
     loop {
         if known.is_some_and(|known| walk.object >= known) {
             break;
         }
-        if let Some((record, check)) = record_at(log, walk.offset, size)? {
+        if let Some((record, check)) = record_at(source, walk.offset, size)? {
             let follows = record.object == walk.object
                 && record.file == walk.file
                 && record.epoch >= walk.epoch
                 && walk.chain.is_none_or(|chain| chain == record.chain);
             if follows {
-                accept(log, walk, &record, check)?;
+                accept(source, walk, &record, check)?;
                 continue;
             }
         }
-        match search(log, walk, size, known)? {
+        match search(source, walk, size, known)? {
             Some((offset, record)) => {
                 let missing = Missing { until: record.object, files: record.file, offset };
-                note_missing(log, walk, &missing)?;
+                note_missing(source, walk, &missing)?;
                 walk.offset = offset;
                 walk.bytes = record.bytes_before;
                 walk.chain = None;
@@ -119,10 +143,10 @@ fn walk_records(log: &ObjectLog, walk: &mut Walk, size: u64, known: Option<u64>)
             None => break,
         }
     }
-    write_entries(log, walk)
+    write_entries(source, walk)
 }
 
-fn accept(log: &ObjectLog, walk: &mut Walk, record: &Record, check: u64) -> io::Result<()> {
+fn accept(source: &Source<'_>, walk: &mut Walk, record: &Record, check: u64) -> io::Result<()> {
     walk.entries.push(Entry {
         offset: walk.offset,
         length: record.length,
@@ -136,12 +160,12 @@ fn accept(log: &ObjectLog, walk: &mut Walk, record: &Record, check: u64) -> io::
     walk.chain = Some(check);
     walk.epoch = record.epoch;
     walk.durable = walk.durable.max(record.durable);
-    if walk.entries.len() >= ENTRIES_PER_WRITE { write_entries(log, walk) } else { Ok(()) }
+    if walk.entries.len() >= ENTRIES_PER_WRITE { write_entries(source, walk) } else { Ok(()) }
 }
 
-fn write_entries(log: &ObjectLog, walk: &mut Walk) -> io::Result<()> {
+fn write_entries(source: &Source<'_>, walk: &mut Walk) -> io::Result<()> {
     let first = walk.object - walk.entries.len() as u64;
-    log.index.put_run(first, &walk.entries)?;
+    source.index.put_run(first, &walk.entries)?;
     walk.entries.clear();
     Ok(())
 }
@@ -156,7 +180,7 @@ struct Missing {
     offset: u64,
 }
 
-fn note_missing(log: &ObjectLog, walk: &mut Walk, missing: &Missing) -> io::Result<()> {
+fn note_missing(source: &Source<'_>, walk: &mut Walk, missing: &Missing) -> io::Result<()> {
     let count = missing.until.saturating_sub(walk.object);
     let filemarks = u64::from(missing.files.saturating_sub(walk.file)).min(count);
     for index in 0..count {
@@ -169,7 +193,7 @@ fn note_missing(log: &ObjectLog, walk: &mut Walk, missing: &Missing) -> io::Resu
         walk.object += 1;
         walk.file += u32::from(filemark);
         if walk.entries.len() >= ENTRIES_PER_WRITE {
-            write_entries(log, walk)?;
+            write_entries(source, walk)?;
         }
     }
     walk.file = missing.files.max(walk.file);
@@ -177,13 +201,13 @@ fn note_missing(log: &ObjectLog, walk: &mut Walk, missing: &Missing) -> io::Resu
 }
 
 /// The record at `offset` if its header is good and its data lies within the log.
-fn record_at(log: &ObjectLog, offset: u64, size: u64) -> io::Result<Option<(Record, u64)>> {
+fn record_at(source: &Source<'_>, offset: u64, size: u64) -> io::Result<Option<(Record, u64)>> {
     if offset.checked_add(SLOT_BYTES).is_none_or(|behind| behind > size) {
         return Ok(None);
     }
     let mut bytes = [0; SLOT];
-    log.file.read_exact_at(&mut bytes, offset)?;
-    Ok(Record::decode(&bytes, log.id, offset)
+    source.file.read_exact_at(&mut bytes, offset)?;
+    Ok(Record::decode(&bytes, source.id, offset)
         .filter(|(record, _)| offset + SLOT_BYTES + u64::from(record.length) <= size))
 }
 
@@ -192,7 +216,7 @@ fn record_at(log: &ObjectLog, offset: u64, size: u64) -> io::Result<Option<(Reco
 /// The proof may come from a record further on: the first good one need not itself have been
 /// written after the missing object was flushed.
 fn search(
-    log: &ObjectLog,
+    source: &Source<'_>,
     walk: &mut Walk,
     size: u64,
     known: Option<u64>,
@@ -204,10 +228,10 @@ fn search(
     while offset + SLOT_BYTES <= size {
         let length = usize::try_from(size - offset).unwrap_or(SEARCH_BYTES).min(SEARCH_BYTES);
         let Some(window) = buffer.get_mut(..length) else { break };
-        log.file.read_exact_at(window, offset)?;
+        source.file.read_exact_at(window, offset)?;
         for (slot, place) in window.chunks_exact(SLOT).zip((offset..).step_by(SLOT)) {
             let Some((record, _)) =
-                slot.try_into().ok().and_then(|slot| Record::decode(slot, log.id, place))
+                slot.try_into().ok().and_then(|slot| Record::decode(slot, source.id, place))
             else {
                 continue;
             };
@@ -225,41 +249,4 @@ fn search(
         offset += (length - length % SLOT).max(SLOT) as u64;
     }
     Ok(None)
-}
-
-/// Reads the objects that no header calls durable; the first bad one ends the tape.
-fn verify_tail(log: &mut ObjectLog, durable: u64) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    for object in durable..log.objects {
-        let fault = match log.kind(object).and_then(|kind| {
-            if let super::log::Object::Block(length) = kind {
-                buffer.resize(length as usize, 0);
-            }
-            log.read(object, &mut buffer)
-        }) {
-            Ok(_) => continue,
-            Err(fault) => fault,
-        };
-        match fault {
-            Fault::Host(error) => return Err(error),
-            Fault::Damaged { .. } => {
-                let entry = log
-                    .index
-                    .get(object)
-                    .ok_or_else(|| io::Error::other("index cannot be read back"))?;
-                let (bytes, chain) = match log.end_state_at(object) {
-                    Ok(state) => state,
-                    Err(Fault::Host(error)) => return Err(error),
-                    Err(Fault::Damaged { .. }) => (0, 0),
-                };
-                log.objects = object;
-                log.files = entry.file;
-                log.end = entry.offset;
-                log.bytes = bytes;
-                log.chain = chain;
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }
