@@ -6,7 +6,7 @@
 
 use scsi::Sense;
 
-use crate::library::Unit;
+use crate::unit::name::Unit;
 
 /// Decides which commands fail.
 pub trait Faults: Send + Sync {

@@ -10,7 +10,9 @@
 //! * `unit`: what every logical unit does alike: dispatch from a command table, unit attentions,
 //!   INQUIRY, mode and log page plumbing. It does not know how a command reached it.
 //! * `drive`, `changer`: the two device servers.
-//! * `robot`: what is where, shared between processes.
+//! * `robot`: what is where, shared between processes; `element`: kinds and addresses of places.
+//! * `home`: the library's folder in this process, as units and robot see it; `config`: its content
+//!   `library.json`; `identity`: names and serial numbers of units.
 //! * [`faults`]: the hook through which a test makes a unit fail.
 //!
 //! # Several processes at once
@@ -43,21 +45,27 @@
 pub mod barcode;
 pub mod cartridge;
 mod changer;
+mod config;
 mod date;
 mod drive;
 mod durable;
+mod element;
 mod error;
 pub mod faults;
 pub mod generation;
+mod home;
+mod identity;
 mod library;
 mod progress;
 mod robot;
 mod unit;
 
+pub use element::ElementKind;
 pub use error::{Error, Result};
 pub use generation::Generation;
 pub use library::{
-    ChangerUnit, DriveUnit, ElementKind, ImportOptions, InterchangeReport, Library, LibraryListing,
-    ListedElement, Options, Unit, open_unit,
+    ChangerUnit, DriveUnit, ImportOptions, InterchangeReport, Library, LibraryListing,
+    ListedElement, Options, open_unit,
 };
 pub use progress::Progress;
+pub use unit::name::Unit;

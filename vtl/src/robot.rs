@@ -5,35 +5,20 @@
 //! first, so that whoever sees it unchanged may rely on what it read before (see the crate's header).
 //! Locks are taken on a file opened for the purpose, so threads exclude each other like processes.
 
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::config::LibraryConfig;
 use crate::durable;
+use crate::element::{ElementKind, KINDS, address_of};
 use crate::error::{Error, Named, Result};
-use crate::library::{ElementKind, LibraryConfig, Shared};
+use crate::home::{Home, open_counter, read_counter};
 
 /// Version of `robot.json`.
 const VERSION: u32 = 1;
-
-/// Element address of the robot's gripper.
-pub(crate) const TRANSPORT_FIRST: u16 = 1;
-/// Element address of the first import/export slot.
-pub(crate) const IMPORT_EXPORT_FIRST: u16 = 16;
-/// Element address of the first drive.
-pub(crate) const DRIVE_FIRST: u16 = 256;
-/// Element address of the first storage slot.
-pub(crate) const SLOT_FIRST: u16 = 1024;
-/// Ranges must not overlap.
-pub(crate) const IMPORT_EXPORT_MAX: u16 = DRIVE_FIRST - IMPORT_EXPORT_FIRST;
-/// See [`IMPORT_EXPORT_MAX`].
-pub(crate) const DRIVES_MAX: u16 = SLOT_FIRST - DRIVE_FIRST;
-/// See [`IMPORT_EXPORT_MAX`].
-pub(crate) const SLOTS_MAX: u16 = u16::MAX - SLOT_FIRST;
 
 /// A cartridge in an element.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,17 +133,6 @@ impl RobotState {
     }
 }
 
-/// The address of an element.
-pub(crate) fn address_of(kind: ElementKind, number: u16) -> u16 {
-    let first = match kind {
-        ElementKind::Transport => TRANSPORT_FIRST,
-        ElementKind::Slot => SLOT_FIRST,
-        ElementKind::ImportExport => IMPORT_EXPORT_FIRST,
-        ElementKind::Drive => DRIVE_FIRST,
-    };
-    first.saturating_add(number)
-}
-
 /// How many elements of a kind a library has.
 pub(crate) fn count_of(config: &LibraryConfig, kind: ElementKind) -> u16 {
     match kind {
@@ -168,10 +142,6 @@ pub(crate) fn count_of(config: &LibraryConfig, kind: ElementKind) -> u16 {
         ElementKind::Drive => config.drives,
     }
 }
-
-/// Kinds by ascending address.
-pub(crate) const KINDS: [ElementKind; 4] =
-    [ElementKind::Transport, ElementKind::ImportExport, ElementKind::Drive, ElementKind::Slot];
 
 /// The element at an address.
 pub(crate) fn element_at(config: &LibraryConfig, address: u16) -> Option<(ElementKind, u16)> {
@@ -193,14 +163,14 @@ pub(crate) struct Robot {
 
 impl Robot {
     /// Waits for the robot and reads its state.
-    pub fn lock(shared: &Shared) -> Result<Robot> {
-        let path = shared.dir().join("robot.lock");
+    pub fn lock(home: &Home) -> Result<Robot> {
+        let path = home.dir().join("robot.lock");
         let file = durable::open_lock_file(&path)?;
         let lock =
             Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).named(&path)?;
-        let path = shared.dir().join("robot.json");
+        let path = home.dir().join("robot.json");
         let state: RobotState = durable::read_json(&path)?;
-        let config = shared.config();
+        let config = home.config();
         let fits = state.version == VERSION
             && state.drives.len() == usize::from(config.drives)
             && state.slots.len() == usize::from(config.slots)
@@ -211,7 +181,7 @@ impl Robot {
                 reason: "its version or elements are not those of library.json".into(),
             });
         }
-        let counter = open_counter(shared.dir())?;
+        let counter = open_counter(home.dir())?;
         let changes = read_counter(&counter).named(&path)?;
         Ok(Robot { read: state.clone(), state, path, counter, changes, _lock: lock })
     }
@@ -231,22 +201,5 @@ impl Robot {
         durable::replace_json(&self.path, &self.state)?;
         self.read = self.state.clone();
         Ok(())
-    }
-}
-
-/// The file of the change counter, 8 bytes little-endian. It needs no durability: after a restart
-/// of the machine nobody remembers an older value.
-pub(crate) fn open_counter(dir: &Path) -> Result<File> {
-    let path = dir.join("robot.changes");
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).named(&path)
-}
-
-/// Reads the change counter; a new file counts from 0.
-pub(crate) fn read_counter(file: &File) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(u64::from_le_bytes(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        Err(error) => Err(error),
     }
 }

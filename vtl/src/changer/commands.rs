@@ -4,8 +4,8 @@ use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{Changer, element_status, moves};
-use crate::library::ElementKind;
-use crate::robot::{address_of, count_of, element_at};
+use crate::element::{ElementKind, address_of};
+use crate::robot::{count_of, element_at};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Stop, log_pages, opcodes};
 
@@ -96,7 +96,7 @@ impl LogicalUnit for Changer {
     }
 
     fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
-        self.shared.fault(self.unit(), cdb)
+        self.home.fault(self.unit(), cdb)
     }
 }
 
@@ -117,7 +117,7 @@ fn initialize(_: &mut Changer, _: &mut Command<'_, '_>) -> Done {
 fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     let use_range = command.byte(1) & 0x01 != 0;
     let first = command.number(2, 2) as u16;
-    if use_range && element_at(changer.shared.config(), first).is_none() {
+    if use_range && element_at(changer.home.config(), first).is_none() {
         return Err(Sense::INVALID_ELEMENT.into());
     }
     Ok(())
@@ -148,7 +148,7 @@ fn prevent_allow(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
 }
 
 fn position_to_element(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    let config = changer.shared.config();
+    let config = changer.home.config();
     moves::check_transport(config, command.number(2, 2) as u16)?;
     match element_at(config, command.number(4, 2) as u16) {
         Some(_) => Ok(()),
@@ -204,7 +204,7 @@ impl ModePages for Changer {
         let mut body = match code {
             INFORMATIONAL_EXCEPTIONS => vec![0x08, 0x03, 0, 0, 0, 0, 0, 0, 0, 0],
             ELEMENT_ADDRESS_ASSIGNMENT => {
-                let config = self.shared.config();
+                let config = self.home.config();
                 let kinds = [
                     ElementKind::Transport,
                     ElementKind::Slot,

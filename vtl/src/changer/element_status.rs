@@ -10,8 +10,8 @@ use scsi::Sense;
 use super::Changer;
 use crate::barcode;
 use crate::drive;
-use crate::library::ElementKind;
-use crate::robot::{KINDS, RobotState, address_of, count_of};
+use crate::element::{ElementKind, KINDS, address_of};
+use crate::robot::{RobotState, count_of};
 use crate::unit::inquiry::padded;
 use crate::unit::{Command, Done};
 
@@ -32,7 +32,7 @@ struct Details {
 
 /// Answers the command.
 pub(super) fn read(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    let config = changer.shared.config().clone();
+    let config = changer.home.config().clone();
     let wanted = match command.byte(1) & 0x0f {
         0 => None,
         1 => Some(ElementKind::Transport),
@@ -151,7 +151,7 @@ fn descriptor(
     if details.identifiers {
         match kind {
             ElementKind::Drive => {
-                bytes.extend(drive::identity(changer.shared.config(), number).designator());
+                bytes.extend(drive::identity(changer.home.config(), number).designator());
             }
             _ => bytes.extend([0; 4]),
         }

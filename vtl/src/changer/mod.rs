@@ -11,46 +11,45 @@ use std::sync::Arc;
 
 use scsi::Sense;
 
-use crate::drive::{DriveRecord, REVISION, RecordFile, VENDOR, boot_id, world_wide_name};
+use crate::drive::slots::Drives;
+use crate::drive::{DriveRecord, RecordFile, boot_id};
 use crate::error::Result;
-use crate::library::{LibraryConfig, Shared, Unit};
+use crate::home::Home;
+use crate::identity::{REVISION, VENDOR, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::Identity;
+use crate::unit::name::Unit;
 use crate::unit::{Attentions, Nexus};
 
 /// The changer of one process.
 pub(crate) struct Changer {
-    shared: Arc<Shared>,
+    home: Arc<Home>,
+    drives: Arc<Drives>,
     identity: Identity,
     attentions: Attentions,
 }
 
-/// The library's serial number.
-pub(crate) fn serial(config: &LibraryConfig) -> String {
-    format!("{:06X}L000", config.id & 0xff_ffff)
-}
-
 impl Changer {
     /// The changer of a library.
-    pub fn new(shared: &Arc<Shared>) -> Changer {
-        let config = shared.config();
+    pub fn new(home: &Arc<Home>, drives: &Arc<Drives>) -> Changer {
+        let config = home.config();
         let identity = Identity {
             device_type: 0x08,
             vendor: VENDOR,
             product: "VTL-LIBRARY".into(),
             revision: REVISION,
-            serial: serial(config),
+            serial: library_serial(config),
             name: world_wide_name(config.id, 0),
             bar_code_reader: true,
             extra_pages: Vec::new(),
         };
         let mut attentions = Attentions::default();
         attentions.attach(Nexus::LOCAL, []);
-        Changer { shared: Arc::clone(shared), identity, attentions }
+        Changer { home: Arc::clone(home), drives: Arc::clone(drives), identity, attentions }
     }
 
     fn robot(&self) -> Result<Robot> {
-        Robot::lock(&self.shared)
+        Robot::lock(&self.home)
     }
 
     /// Takes over what waits for this machine in the shared state.
@@ -78,7 +77,7 @@ impl Changer {
 
     /// What a drive remembers of the load with this number; `None` if it does not know it yet.
     fn drive_record(&self, number: u16, load: u64) -> Option<DriveRecord> {
-        RecordFile::peek(&self.shared.drive_folder(number)).filter(|record| record.load == load)
+        RecordFile::peek(&self.home.drive_folder(number)).filter(|record| record.load == load)
     }
 
     fn unit(&self) -> Unit {

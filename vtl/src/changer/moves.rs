@@ -13,10 +13,13 @@ use scsi::{Sense, SenseKey};
 
 use super::Changer;
 use crate::cartridge::{Cartridge, CartridgeState};
+use crate::config::LibraryConfig;
+use crate::drive::slots::DriveSlot;
 use crate::drive::{self, RecordFile};
 use crate::durable;
-use crate::library::{DriveSlot, ElementKind, LibraryConfig, Shared};
-use crate::robot::{Occupant, Robot, TRANSPORT_FIRST, address_of, element_at};
+use crate::element::{ElementKind, TRANSPORT_FIRST, address_of};
+use crate::home::Home;
+use crate::robot::{Occupant, Robot, element_at};
 use crate::unit::{Command, Done, Stop};
 
 /// Magazine not accessible: somebody on the host's side has the cartridge in hand.
@@ -33,8 +36,8 @@ pub(super) fn check_transport(_: &LibraryConfig, address: u16) -> Done {
 
 /// Answers the command.
 pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    let shared = std::sync::Arc::clone(&changer.shared);
-    let config = shared.config();
+    let home = &*changer.home;
+    let config = home.config();
     check_transport(config, command.number(2, 2) as u16)?;
     if command.byte(10) & 0x01 != 0 {
         // INVERT: cartridges have one side.
@@ -56,7 +59,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     numbers.sort_unstable();
     numbers.dedup();
     for number in numbers {
-        drives.insert(number, shared.drive_slot(number)?);
+        drives.insert(number, changer.drives.slot(number)?);
     }
     for slot in drives.values_mut() {
         // What the drive remembers may be about an earlier cartridge.
@@ -64,7 +67,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
             drive.follow_robot()?;
         }
     }
-    let mut robot = Robot::lock(&shared)?;
+    let mut robot = Robot::lock(home)?;
     let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     if from == to {
         return Ok(());
@@ -75,11 +78,11 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     let _hold = match from {
         (ElementKind::Drive, number) => {
             let slot = drives.get_mut(&number).ok_or(Sense::INVALID_ELEMENT)?;
-            take_from_drive(&shared, slot, number, &occupant)?
+            take_from_drive(home, slot, number, &occupant)?
         }
         _ => Hold { _drive: None },
     };
-    let folder = shared.cartridge_folder(&occupant.barcode);
+    let folder = home.cartridge_folder(&occupant.barcode);
     // Held until the move is done, so that no door of the library opens the cartridge meanwhile.
     let _cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
     let mut moved = occupant.clone();
@@ -91,7 +94,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     if let (ElementKind::Drive, number) = to {
         robot.state.loads += 1;
         moved.load = robot.state.loads;
-        note_load(&shared, &folder, number)?;
+        note_load(home, &folder, number)?;
     }
     put(&mut robot, from, None)?;
     put(&mut robot, to, Some(moved))?;
@@ -110,10 +113,10 @@ fn put(
 
 /// The drive's memory entry in the cartridge. A cartridge whose memory makes no sense is moved all
 /// the same; the drive will say what is wrong with it.
-fn note_load(shared: &Shared, folder: &std::path::Path, number: u16) -> Result<(), Stop> {
+fn note_load(home: &Home, folder: &std::path::Path, number: u16) -> Result<(), Stop> {
     match CartridgeState::read(folder) {
         Ok(mut state) => {
-            state.note_load(&drive::memory_name(&drive::identity(shared.config(), number)));
+            state.note_load(&drive::memory_name(&drive::identity(home.config(), number)));
             state.write(folder)?;
             Ok(())
         }
@@ -128,7 +131,7 @@ struct Hold {
 }
 
 fn take_from_drive(
-    shared: &Shared,
+    home: &Home,
     slot: &mut DriveSlot,
     number: u16,
     occupant: &Occupant,
@@ -137,7 +140,7 @@ fn take_from_drive(
         drive.release_to_robot()?;
         return Ok(Hold { _drive: None });
     }
-    let folder = shared.drive_folder(number);
+    let folder = home.drive_folder(number);
     let lock = durable::try_lock(&folder.join("lock"))?;
     let record = RecordFile::peek(&folder).filter(|record| record.load == occupant.load);
     let unloaded = record.as_ref().is_some_and(|record| record.unloaded);

@@ -93,7 +93,7 @@ impl LogicalUnit for Drive {
     }
 
     fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
-        self.shared.fault(self.unit(), cdb)
+        self.home.fault(self.unit(), cdb)
     }
 }
 

@@ -29,8 +29,8 @@ fn load_medium(drive: &mut Drive) -> Done {
         drive.record.position = 0;
         return Ok(());
     }
-    let shared = std::sync::Arc::clone(&drive.shared);
-    let robot = Robot::lock(&shared)?;
+    let home = std::sync::Arc::clone(&drive.home);
+    let robot = Robot::lock(&home)?;
     let occupant = robot.state.drives.get(usize::from(drive.number)).and_then(Option::as_ref);
     let Some(occupant) = occupant.filter(|occupant| occupant.load == drive.record.load) else {
         // The robot took it in this very moment.
@@ -59,8 +59,8 @@ fn unload_medium(drive: &mut Drive) -> Done {
         drive.raise_alert(alert::NO_REMOVAL);
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
-    let shared = std::sync::Arc::clone(&drive.shared);
-    let _robot = Robot::lock(&shared)?;
+    let home = std::sync::Arc::clone(&drive.home);
+    let _robot = Robot::lock(&home)?;
     drive.unthread()?;
     drive.record.unloaded = true;
     drive.settle_record()

@@ -13,6 +13,7 @@ mod medium;
 mod mode_pages;
 mod motion;
 mod record;
+pub(crate) mod slots;
 mod transfer;
 
 use std::fs::File;
@@ -25,12 +26,15 @@ use scsi::Sense;
 
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState, Fault, Purpose};
+use crate::config::LibraryConfig;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::generation::{Access, Generation};
-use crate::library::{LibraryConfig, Shared, Unit};
+use crate::home::Home;
+use crate::identity::{REVISION, VENDOR, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::{Identity, padded};
+use crate::unit::name::Unit;
 use crate::unit::{Attentions, Done, Nexus, Stop};
 
 pub(crate) use record::{DriveRecord, RecordFile, boot_id};
@@ -52,7 +56,7 @@ enum Medium {
 pub(crate) struct Drive {
     number: u16,
     config: LibraryConfig,
-    shared: Arc<Shared>,
+    home: Arc<Home>,
     identity: Identity,
     record: DriveRecord,
     file: RecordFile,
@@ -112,20 +116,10 @@ pub(crate) fn identity(config: &LibraryConfig, number: u16) -> Identity {
             (0xb0, vec![0x01, 0x00]),
             (0xb1, serial.as_bytes().to_vec()),
             (0xb2, supported_alerts().to_be_bytes().to_vec()),
-            (0xb3, crate::changer::serial(config).into_bytes()),
+            (0xb3, library_serial(config).into_bytes()),
         ],
         serial,
     }
-}
-
-/// Vendor text of all units.
-pub(crate) const VENDOR: &str = "CAPSTAN";
-/// Product revision of all units.
-pub(crate) const REVISION: &str = "0100";
-
-/// An NAA 5h name that is unique to the unit of this library.
-pub(crate) fn world_wide_name(id: u64, unit: u16) -> u64 {
-    5 << 60 | (id & 0x0000_ffff_ffff) << 12 | u64::from(unit & 0x0fff)
 }
 
 fn supported_alerts() -> u64 {
@@ -149,11 +143,11 @@ fn flag_bit(number: u32) -> u64 {
 
 impl Drive {
     /// Switches to drive `number`, if no other process has it open.
-    pub fn open(shared: &Arc<Shared>, number: u16) -> Result<Drive> {
-        let folder = shared.drive_folder(number);
+    pub fn open(home: &Arc<Home>, number: u16) -> Result<Drive> {
+        let folder = home.drive_folder(number);
         let Some(lock) = take_lock(&folder.join("lock"))? else {
             return Err(Error::UnitBusy {
-                unit: format!("drive {number} of {}", shared.dir().display()),
+                unit: format!("drive {number} of {}", home.dir().display()),
             });
         };
         let file = RecordFile::open(&folder)?;
@@ -166,9 +160,9 @@ impl Drive {
         attentions.attach(Nexus::LOCAL, waiting.into_iter().flatten());
         Ok(Drive {
             number,
-            config: shared.config().clone(),
-            shared: Arc::clone(shared),
-            identity: identity(shared.config(), number),
+            config: home.config().clone(),
+            home: Arc::clone(home),
+            identity: identity(home.config(), number),
             record,
             file,
             medium: Medium::Empty,
@@ -195,11 +189,11 @@ impl Drive {
 
     /// Looks whether the robot took or brought a cartridge. Takes the robot's lock if so.
     pub fn follow_robot(&mut self) -> Result<()> {
-        let changes = self.shared.robot_changes()?;
+        let changes = self.home.robot_changes()?;
         if self.seen_changes == Some(changes) {
             return Ok(());
         }
-        let robot = Robot::lock(&self.shared)?;
+        let robot = Robot::lock(&self.home)?;
         let occupant = robot.state.drives.get(usize::from(self.number)).and_then(Option::as_ref);
         let (load, barcode) = match occupant {
             Some(occupant) => (occupant.load, Some(occupant.barcode.clone())),
@@ -257,7 +251,7 @@ impl Drive {
 
     fn open_medium(&mut self, barcode: &str) -> Result<std::result::Result<Cartridge, Sense>> {
         barcode::classify(barcode)?;
-        let folder = self.shared.cartridge_folder(barcode);
+        let folder = self.home.cartridge_folder(barcode);
         let state = CartridgeState::read(&folder)?;
         if state.purpose == Purpose::Cleaning {
             self.raise_alert(alert::CLEANING_MEDIA);

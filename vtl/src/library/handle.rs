@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use scsi::{Data, Reply, Transport};
 
-use super::{Shared, Unit};
+use super::shared::Shared;
 use crate::error::Result;
+use crate::unit::name::Unit;
 use crate::unit::{self, Command, Nexus, Outcome};
 
 /// The address of a unit as users write it.
@@ -46,7 +47,7 @@ impl DriveUnit {
         number: u16,
         nexus: Nexus,
     ) -> Result<DriveUnit> {
-        shared.attach_drive(number)?;
+        shared.drives().attach(number)?;
         let name = name(dir, Unit::Drive(number));
         Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name })
     }
@@ -54,7 +55,7 @@ impl DriveUnit {
 
 impl Drop for DriveUnit {
     fn drop(&mut self) {
-        self.shared.detach_drive(self.number);
+        self.shared.drives().detach(self.number);
     }
 }
 
@@ -67,7 +68,7 @@ impl Transport for DriveUnit {
     ) -> std::result::Result<Reply, scsi::Error> {
         let failed = |reason: String| scsi::Error::Transport { device: self.name.clone(), reason };
         let mut slot =
-            self.shared.drive_slot(self.number).map_err(|error| failed(error.to_string()))?;
+            self.shared.drives().slot(self.number).map_err(|error| failed(error.to_string()))?;
         let drive = slot.drive_mut().ok_or_else(|| failed("the drive was closed".into()))?;
         let outcome = unit::execute(drive, &mut Command::new(self.nexus, cdb, data));
         deliver(outcome, &self.name)

@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ElementKind, Library};
+use super::Library;
 use crate::cartridge::{
     Cartridge, CartridgeState, Fault, HostAttribute, Object, RECORD_BYTES_MAX, early_warning_bytes,
 };
 use crate::durable;
+use crate::element::ElementKind;
 use crate::error::{Error, Named, Result};
 use crate::generation::Generation;
 use crate::progress::Progress;
@@ -123,14 +124,14 @@ impl Library {
         options: &ImportOptions,
         progress: &dyn Progress,
     ) -> Result<InterchangeReport> {
-        let index = read_index(in_dir, barcode, self.shared.config().generation)?;
+        let index = read_index(in_dir, barcode, self.shared.home().config().generation)?;
         let needed = index
             .files
             .iter()
             .try_fold(0u64, |sum, file| sum.checked_add(file.bytes()?))
             .ok_or_else(|| refuse(in_dir, "its sizes are impossible"))?;
         progress.total(needed);
-        let existed = Robot::lock(&self.shared)?.state.find(barcode).is_some();
+        let existed = Robot::lock(self.shared.home())?.state.find(barcode).is_some();
         if !existed {
             self.add_for_import(barcode, &index, options, needed)?;
         }
@@ -183,7 +184,7 @@ impl Library {
         options: &ImportOptions,
         needed: u64,
     ) -> Result<()> {
-        let config = self.shared.config();
+        let config = self.shared.home().config();
         let exported = (index.capacity_bytes > 0).then_some(index.capacity_bytes);
         let wanted = options.capacity_bytes.or(exported).or(config.capacity_bytes);
         let mut state = CartridgeState::new(barcode, config.generation, wanted)?;
@@ -192,7 +193,7 @@ impl Library {
             state.capacity_bytes = needed + (needed / 8).max(16 << 20);
             state.early_warning_bytes = early_warning_bytes(state.capacity_bytes);
         }
-        let mut robot = Robot::lock(&self.shared)?;
+        let mut robot = Robot::lock(self.shared.home())?;
         self.place_new(&mut robot, &state, ElementKind::Slot)?;
         robot.state.attentions.inventory_changed = true;
         robot.commit()

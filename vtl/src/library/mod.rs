@@ -7,7 +7,7 @@
 //! | `driveN/lock`, `driveN/state` | who has drive N open; what it remembers |
 //! | `cartridges/BARCODE/` | a cartridge, see [`crate::cartridge`] |
 
-mod config;
+mod create;
 mod handle;
 mod interchange;
 mod operator;
@@ -17,50 +17,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use scsi::Transport;
-use scsi::address::VtlUnit;
 use serde::Serialize;
 
-pub(crate) use config::LibraryConfig;
-pub use config::Options;
+pub use create::Options;
 pub use handle::{ChangerUnit, DriveUnit};
 pub use interchange::{ImportOptions, InterchangeReport};
-pub(crate) use shared::{DriveSlot, Shared};
 
+use crate::element::ElementKind;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::unit::Nexus;
-
-/// A logical unit of a library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Unit {
-    /// Drive number, from 0.
-    Drive(u16),
-    /// The robot.
-    Changer,
-}
-
-impl From<VtlUnit> for Unit {
-    fn from(unit: VtlUnit) -> Unit {
-        match unit {
-            VtlUnit::Drive(number) => Unit::Drive(number),
-            VtlUnit::Changer => Unit::Changer,
-        }
-    }
-}
-
-/// Kinds of elements (SMC-3 §4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ElementKind {
-    /// The robot's gripper.
-    Transport,
-    /// A storage slot.
-    Slot,
-    /// An import/export slot.
-    ImportExport,
-    /// A drive.
-    Drive,
-}
+use crate::unit::name::Unit;
+use shared::Shared;
 
 /// An element and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -134,7 +102,7 @@ impl std::fmt::Debug for Library {
 impl Library {
     /// Creates a library with its cartridges in a new or empty folder.
     pub fn create(dir: &Path, options: &Options) -> Result<Library> {
-        config::create(dir, options)?;
+        create::create(dir, options)?;
         Library::open(dir)
     }
 
@@ -150,7 +118,7 @@ impl Library {
 
     /// How many drives there are.
     pub fn drives(&self) -> u16 {
-        self.shared.config().drives
+        self.shared.home().config().drives
     }
 
     /// A handle to a drive, numbered from 0. Fails if another process has it open.
@@ -165,7 +133,7 @@ impl Library {
 
     /// Sets what makes commands fail in this process, or nothing.
     pub fn set_faults(&self, faults: Option<Arc<dyn Faults>>) {
-        self.shared.set_faults(faults);
+        self.shared.home().set_faults(faults);
     }
 }
 

@@ -3,21 +3,22 @@
 
 use std::fs;
 
-use super::{ElementKind, Library, LibraryListing, ListedElement};
+use super::{Library, LibraryListing, ListedElement};
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState, CheckReport};
-use crate::changer;
 use crate::drive::RecordFile;
 use crate::durable;
+use crate::element::{ElementKind, address_of};
 use crate::error::{Error, Named, Result};
+use crate::identity::library_serial;
 use crate::progress::Progress;
-use crate::robot::{Occupant, Robot, address_of, count_of};
+use crate::robot::{Occupant, Robot, count_of};
 
 impl Library {
     /// What is where.
     pub fn list(&self) -> Result<LibraryListing> {
-        let config = self.shared.config();
-        let robot = Robot::lock(&self.shared)?;
+        let config = self.shared.home().config();
+        let robot = Robot::lock(self.shared.home())?;
         let mut elements = Vec::new();
         for kind in [ElementKind::Drive, ElementKind::Slot, ElementKind::ImportExport] {
             for number in 0..count_of(config, kind) {
@@ -32,7 +33,7 @@ impl Library {
                     write_protected: false,
                 };
                 if let Some(occupant) = occupant {
-                    let folder = self.shared.cartridge_folder(&occupant.barcode);
+                    let folder = self.shared.home().cartridge_folder(&occupant.barcode);
                     // A cartridge whose memory is damaged is still listed.
                     if let Ok(state) = CartridgeState::read(&folder) {
                         element.capacity_bytes = Some(state.capacity_bytes);
@@ -43,19 +44,14 @@ impl Library {
                 elements.push(element);
             }
         }
-        let serial = changer::serial(config);
+        let serial = library_serial(config);
         Ok(LibraryListing { generation: config.generation, serial, elements })
     }
 
     /// Makes a blank cartridge and puts it into the first free slot.
     pub fn add_cartridge(&self, barcode: &str, capacity_bytes: Option<u64>) -> Result<()> {
-        let config = self.shared.config();
-        let state = CartridgeState::new(
-            barcode,
-            config.generation,
-            capacity_bytes.or(config.capacity_bytes),
-        )?;
-        let mut robot = Robot::lock(&self.shared)?;
+        let state = self.blank(barcode, capacity_bytes)?;
+        let mut robot = Robot::lock(self.shared.home())?;
         self.place_new(&mut robot, &state, ElementKind::Slot)?;
         robot.state.attentions.inventory_changed = true;
         robot.commit()
@@ -63,13 +59,8 @@ impl Library {
 
     /// Puts a new, blank cartridge into the import/export station, as an operator does.
     pub fn insert_cartridge(&self, barcode: &str, capacity_bytes: Option<u64>) -> Result<()> {
-        let config = self.shared.config();
-        let state = CartridgeState::new(
-            barcode,
-            config.generation,
-            capacity_bytes.or(config.capacity_bytes),
-        )?;
-        let mut robot = Robot::lock(&self.shared)?;
+        let state = self.blank(barcode, capacity_bytes)?;
+        let mut robot = Robot::lock(self.shared.home())?;
         self.refuse_locked_station(&robot, barcode)?;
         let number = self.place_new(&mut robot, &state, ElementKind::ImportExport)?;
         if let Some(Some(occupant)) = robot.state.place(ElementKind::ImportExport, number) {
@@ -81,46 +72,20 @@ impl Library {
 
     /// Moves a cartridge by hand from its slot into the import/export station.
     pub fn put_into_station(&self, barcode: &str) -> Result<()> {
-        let mut robot = Robot::lock(&self.shared)?;
-        self.refuse_locked_station(&robot, barcode)?;
-        let number = robot
-            .state
-            .first_free(ElementKind::ImportExport)
-            .ok_or(Error::NoFreeElement { kind: "import/export slot" })?;
-        let mut occupant = self.pick(&mut robot, barcode, ElementKind::Slot)?;
-        occupant.imported = true;
-        occupant.source = None;
-        if let Some(place) = robot.state.place(ElementKind::ImportExport, number) {
-            *place = Some(occupant);
-        }
-        robot.state.attentions.station_accessed = true;
-        robot.commit()
+        self.move_by_hand(barcode, ElementKind::Slot, ElementKind::ImportExport)
     }
 
     /// Moves a cartridge by hand from the import/export station into the first free slot.
     pub fn take_from_station(&self, barcode: &str) -> Result<()> {
-        let mut robot = Robot::lock(&self.shared)?;
-        self.refuse_locked_station(&robot, barcode)?;
-        let number = robot
-            .state
-            .first_free(ElementKind::Slot)
-            .ok_or(Error::NoFreeElement { kind: "slot" })?;
-        let mut occupant = self.pick(&mut robot, barcode, ElementKind::ImportExport)?;
-        occupant.imported = false;
-        occupant.source = None;
-        if let Some(place) = robot.state.place(ElementKind::Slot, number) {
-            *place = Some(occupant);
-        }
-        robot.state.attentions.station_accessed = true;
-        robot.commit()
+        self.move_by_hand(barcode, ElementKind::ImportExport, ElementKind::Slot)
     }
 
     /// Removes a cartridge from the library and destroys what is on it. It must lie in a slot or
     /// the import/export station.
     pub fn remove_cartridge(&self, barcode: &str) -> Result<()> {
-        let mut robot = Robot::lock(&self.shared)?;
+        let mut robot = Robot::lock(self.shared.home())?;
         let (kind, number) = self.out_of_drive(&robot, barcode)?;
-        let folder = self.shared.cartridge_folder(barcode);
+        let folder = self.shared.home().cartridge_folder(barcode);
         let Some(lock) = Cartridge::try_lock(&folder)? else {
             return Err(in_use(barcode));
         };
@@ -166,9 +131,9 @@ impl Library {
         barcode: &str,
         work: impl FnOnce(&mut Cartridge) -> Result<R>,
     ) -> Result<R> {
-        let robot = Robot::lock(&self.shared)?;
+        let robot = Robot::lock(self.shared.home())?;
         self.out_of_drive(&robot, barcode)?;
-        let mut cartridge = Cartridge::open(&self.shared.cartridge_folder(barcode))?;
+        let mut cartridge = Cartridge::open(&self.shared.home().cartridge_folder(barcode))?;
         drop(robot);
         let result = work(&mut cartridge)?;
         cartridge.close()?;
@@ -183,7 +148,7 @@ impl Library {
             .find(barcode)
             .ok_or_else(|| Error::CartridgeUnknown { barcode: barcode.into() })?;
         if kind == ElementKind::Drive {
-            let unloaded = RecordFile::peek(&self.shared.drive_folder(number))
+            let unloaded = RecordFile::peek(&self.shared.home().drive_folder(number))
                 .is_some_and(|record| record.unloaded);
             let state = if unloaded { "unloaded in" } else { "in" };
             return Err(Error::CartridgeBusy {
@@ -192,6 +157,12 @@ impl Library {
             });
         }
         Ok((kind, number))
+    }
+
+    /// The memory of a blank cartridge as this library's drives take it.
+    fn blank(&self, barcode: &str, capacity_bytes: Option<u64>) -> Result<CartridgeState> {
+        let config = self.shared.home().config();
+        CartridgeState::new(barcode, config.generation, capacity_bytes.or(config.capacity_bytes))
     }
 
     /// Creates a cartridge and notes its place in an element of a kind; the caller commits.
@@ -205,9 +176,8 @@ impl Library {
         if robot.state.find(&state.barcode).is_some() {
             return Err(Error::CartridgeExists { barcode: state.barcode.clone() });
         }
-        let name = if kind == ElementKind::Slot { "slot" } else { "import/export slot" };
-        let number = robot.state.first_free(kind).ok_or(Error::NoFreeElement { kind: name })?;
-        let folder = self.shared.cartridge_folder(&state.barcode);
+        let number = first_free(robot, kind)?;
+        let folder = self.shared.home().cartridge_folder(&state.barcode);
         // A folder that the robot does not know is what a crash left before its place was noted.
         if folder.exists() {
             fs::remove_dir_all(&folder).named(&folder)?;
@@ -219,6 +189,21 @@ impl Library {
         Ok(number)
     }
 
+    /// Moves a cartridge into the first free element of the other kind, through the station's door.
+    fn move_by_hand(&self, barcode: &str, from: ElementKind, to: ElementKind) -> Result<()> {
+        let mut robot = Robot::lock(self.shared.home())?;
+        self.refuse_locked_station(&robot, barcode)?;
+        let number = first_free(&robot, to)?;
+        let mut occupant = self.pick(&mut robot, barcode, from)?;
+        occupant.imported = to == ElementKind::ImportExport;
+        occupant.source = None;
+        if let Some(place) = robot.state.place(to, number) {
+            *place = Some(occupant);
+        }
+        robot.state.attentions.station_accessed = true;
+        robot.commit()
+    }
+
     fn pick(&self, robot: &mut Robot, barcode: &str, from: ElementKind) -> Result<Occupant> {
         let (kind, number) = self.out_of_drive(robot, barcode)?;
         if kind != from {
@@ -228,7 +213,7 @@ impl Library {
             };
             return Err(Error::CartridgeBusy { barcode: barcode.into(), reason: reason.into() });
         }
-        if Cartridge::try_lock(&self.shared.cartridge_folder(barcode))?.is_none() {
+        if Cartridge::try_lock(&self.shared.home().cartridge_folder(barcode))?.is_none() {
             return Err(in_use(barcode));
         }
         robot
@@ -247,6 +232,11 @@ impl Library {
         }
         Ok(())
     }
+}
+
+fn first_free(robot: &Robot, kind: ElementKind) -> Result<u16> {
+    let name = if kind == ElementKind::Slot { "slot" } else { "import/export slot" };
+    robot.state.first_free(kind).ok_or(Error::NoFreeElement { kind: name })
 }
 
 fn in_use(barcode: &str) -> Error {

@@ -8,6 +8,7 @@
 pub(crate) mod inquiry;
 pub(crate) mod log_pages;
 pub(crate) mod mode_pages;
+pub(crate) mod name;
 pub(crate) mod opcodes;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,21 +1,15 @@
-//! `library.json` and the making of a library.
+//! The making of a library.
 
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState};
+use crate::config::{Counts, LibraryConfig};
 use crate::durable;
 use crate::error::{Error, Named, Result};
 use crate::generation::Generation;
-use crate::robot::{DRIVES_MAX, IMPORT_EXPORT_MAX, Occupant, RobotState, SLOTS_MAX};
-
-/// Version of the folder's layout.
-const VERSION: u32 = 1;
-/// Content of `format` in `library.json`.
-const FORMAT: &str = "capstan-vtl-library";
+use crate::robot::{Occupant, RobotState};
 
 /// How a library is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,68 +44,14 @@ impl Default for Options {
     }
 }
 
-/// The content of `library.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LibraryConfig {
-    format: String,
-    version: u32,
-    /// Random; serial numbers and world wide names come from it.
-    pub id: u64,
-    pub generation: Generation,
-    pub drives: u16,
-    pub slots: u16,
-    pub import_export: u16,
-    /// Capacity of cartridges that are added without saying.
-    pub capacity_bytes: Option<u64>,
-}
-
-impl LibraryConfig {
-    /// Reads the configuration of the library in `dir`.
-    pub fn read(dir: &Path) -> Result<LibraryConfig> {
-        let path = dir.join("library.json");
-        let config: LibraryConfig = match durable::read_json(&path) {
-            Ok(config) => config,
-            Err(error) if error.is_missing() => {
-                return Err(Error::NotALibrary {
-                    dir: dir.to_path_buf(),
-                    reason: "library.json is missing".into(),
-                });
-            }
-            Err(error) => return Err(error),
-        };
-        if config.format != FORMAT || config.version != VERSION {
-            return Err(Error::Malformed {
-                path,
-                reason: format!("{} version {} is not known", config.format, config.version),
-            });
-        }
-        check_counts(config.drives, config.slots, config.import_export)?;
-        if config.generation == Generation::Lto7M8 {
-            return Err(Error::Malformed { path, reason: "there are no M8 drives".into() });
-        }
-        Ok(config)
-    }
-}
-
-fn check_counts(drives: u16, slots: u16, import_export: u16) -> Result<()> {
-    let refuse = |reason: String| Err(Error::Options { reason });
-    if !(1..=DRIVES_MAX).contains(&drives) {
-        return refuse(format!("a library has 1 to {DRIVES_MAX} drives, not {drives}"));
-    }
-    if !(1..=SLOTS_MAX).contains(&slots) {
-        return refuse(format!("a library has 1 to {SLOTS_MAX} slots, not {slots}"));
-    }
-    if import_export > IMPORT_EXPORT_MAX {
-        return refuse(format!(
-            "a library has at most {IMPORT_EXPORT_MAX} import/export slots, not {import_export}"
-        ));
-    }
-    Ok(())
-}
-
 /// Makes the folder. `library.json` is written last: a library that was not made whole is none.
 pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
-    check_counts(options.drives, options.slots, options.import_export)?;
+    let counts = Counts {
+        drives: options.drives,
+        slots: options.slots,
+        import_export: options.import_export,
+    };
+    counts.check()?;
     if options.cartridges > options.slots {
         return Err(Error::Options {
             reason: format!("{} cartridges do not fit {} slots", options.cartridges, options.slots),
@@ -135,16 +75,8 @@ pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
         options.capacity_bytes,
     )?;
     make_empty(dir)?;
-    let config = LibraryConfig {
-        format: FORMAT.into(),
-        version: VERSION,
-        id: durable::random_u64()? >> 16,
-        generation: options.generation,
-        drives: options.drives,
-        slots: options.slots,
-        import_export: options.import_export,
-        capacity_bytes: options.capacity_bytes,
-    };
+    let id = durable::random_u64()? >> 16;
+    let config = LibraryConfig::new(id, options.generation, &counts, options.capacity_bytes);
     for number in 0..options.drives {
         let folder = dir.join(format!("drive{number}"));
         fs::create_dir(&folder).named(&folder)?;

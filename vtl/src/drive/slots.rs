@@ -1,0 +1,68 @@
+//! The drives of a library as far as this process has them open: one device server each behind a
+//! mutex, for all its handles and for the robot of this process.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::Drive;
+use crate::error::{Error, Result};
+use crate::home::{Home, unpoisoned};
+
+/// A drive while it is open in this process.
+#[derive(Default)]
+pub(crate) struct DriveSlot {
+    handles: usize,
+    drive: Option<Drive>,
+}
+
+impl DriveSlot {
+    /// The drive, if this process has it open.
+    pub fn drive_mut(&mut self) -> Option<&mut Drive> {
+        self.drive.as_mut()
+    }
+}
+
+/// The places of all drives, by number.
+pub(crate) struct Drives {
+    home: Arc<Home>,
+    slots: Vec<Mutex<DriveSlot>>,
+}
+
+impl Drives {
+    /// No drive is open yet.
+    pub fn new(home: &Arc<Home>) -> Drives {
+        let slots = (0..home.config().drives).map(|_| Mutex::default()).collect();
+        Drives { home: Arc::clone(home), slots }
+    }
+
+    /// A drive's place in this process, locked.
+    pub fn slot(&self, number: u16) -> Result<MutexGuard<'_, DriveSlot>> {
+        let slot = self
+            .slots
+            .get(usize::from(number))
+            .ok_or_else(|| Error::UnitUnknown { unit: format!("drive {number}") })?;
+        Ok(unpoisoned(slot.lock()))
+    }
+
+    /// Counts one more handle of a drive; the first opens it.
+    pub fn attach(&self, number: u16) -> Result<()> {
+        let mut slot = self.slot(number)?;
+        if slot.drive.is_none() {
+            slot.drive = Some(Drive::open(&self.home, number)?);
+        }
+        slot.handles += 1;
+        Ok(())
+    }
+
+    /// Counts one handle less; the last closes the drive and leaves the tape where it stands.
+    pub fn detach(&self, number: u16) {
+        let Ok(mut slot) = self.slot(number) else { return };
+        slot.handles = slot.handles.saturating_sub(1);
+        if slot.handles == 0
+            && let Some(drive) = slot.drive.take()
+        {
+            // Nobody is left to be told; what a failed flush lost was never promised, and the
+            // next opening recovers the tape.
+            let _ = drive.leave();
+        }
+    }
+}
