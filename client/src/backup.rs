@@ -51,9 +51,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// True if the backup holds everything that it was asked to hold.
+    /// True if the backup holds everything that it was asked to hold, as it was at one time.
     pub fn is_complete(&self) -> bool {
-        self.skipped == 0
+        self.skipped == 0 && self.changed_files == 0
     }
 }
 

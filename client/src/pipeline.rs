@@ -13,6 +13,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -140,7 +141,11 @@ impl Pipeline {
                 .name(format!("chunk-{number}"))
                 .spawn(move || {
                     for job in queue {
-                        run_job(&shared, &mut encoder, &buffers, job);
+                        // A worker that died would leave its queue, and whoever waits for it, alone.
+                        let run = || run_job(&shared, &mut encoder, &buffers, job);
+                        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                            shared.fail(Error::WorkerDied);
+                        }
                     }
                 })
                 .map_err(|e| Error::io("start a thread of", "this program", e))?;

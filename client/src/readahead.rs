@@ -108,6 +108,10 @@ fn read_chunk(
 
 impl BufRead for ReadAhead {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.error.is_some() {
+            // Going on would hand out the chunk behind the one that failed.
+            return Err(io::Error::other("the archive could not be read further"));
+        }
         if self.taken >= self.current.len() {
             match self.next_chunk() {
                 Ok(chunk) => {

@@ -1,12 +1,12 @@
 //! Restoring: from a snapshot's archive to a folder, a file or a stream.
 //!
 //! The key is checked against the snapshot before a byte is written. What exists is not
-//! overwritten unless asked for. A file that could not be restored whole is removed.
+//! overwritten unless asked for, and then only by something whole.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datastore::blob::BLOB_BYTES_MAX;
@@ -91,7 +91,13 @@ pub fn check_key(
     let what = format!("snapshot {}", session.snapshot());
     match key {
         Some(key) => session.manifest().verify_signature(key, &what)?,
-        None if file.is_some_and(|file| file.crypt_mode == CryptMode::Encrypt) => {
+        // A blob tells by itself whether it is encrypted: the copy of the key for the holder of the
+        // master key is not, although its snapshot is.
+        None if file.is_some_and(|file| {
+            file.crypt_mode == CryptMode::Encrypt
+                && ArchiveKind::of(&file.filename) != Some(ArchiveKind::Blob)
+        }) =>
+        {
             return Err(datastore::Error::KeyNeeded { what }.into());
         }
         None => {}
@@ -182,6 +188,9 @@ impl Job<'_> {
             _ if self.progress.is_aborted() => Error::Aborted,
             error => error,
         })?;
+        if !options.patterns.is_empty() && summary.entries() == 0 && summary.failed == 0 {
+            return Err(Error::refused("no entry of the archive matches the patterns"));
+        }
         Ok(Summary {
             entries: summary.entries(),
             content_bytes: summary.content_bytes,
@@ -277,50 +286,74 @@ impl Job<'_> {
     }
 }
 
-/// A file or block device being restored. A new file that is not finished is removed.
+/// A file or block device being restored.
+///
+/// A file is written under a temporary name beside its place and renamed when it is whole: whatever
+/// goes wrong before, the old file stays and no half file is taken for the whole. A block device has
+/// no such place; it must not be in use, and is written only on request.
 struct Output<'a> {
     file: File,
     path: &'a Path,
-    /// Made or emptied by us: what is not written reads as zero.
-    is_new: bool,
+    /// The name it is written under, if it is a file.
+    temp: Option<PathBuf>,
     finished: std::cell::Cell<bool>,
 }
 
 impl Output<'_> {
     fn create(path: &Path, overwrite: bool) -> Result<Output<'_>> {
-        let failed = |e: io::Error| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::refused(format!(
+        let exists = || {
+            Error::refused(format!(
                 "{} exists already; remove it, or give --overwrite",
                 path.display()
-            )),
-            _ => Error::io("create", path, e),
+            ))
         };
+        let kind = match std::fs::symlink_metadata(path) {
+            Ok(meta) => Some(meta.file_type()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("look at", path, error)),
+        };
+        if kind.is_some() && !overwrite {
+            return Err(exists());
+        }
         let is_device =
             std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_block_device());
-        let mut open = OpenOptions::new();
-        open.write(true);
-        match (is_device, overwrite) {
-            (true, true) => &mut open,
-            (false, true) => open.create(true).truncate(true),
-            (_, false) => open.create_new(true),
-        };
-        let file = open.open(path).map_err(failed)?;
-        Ok(Output { file, path, is_new: !is_device, finished: false.into() })
+        if is_device {
+            // O_EXCL on a block device: refused while it is mounted or otherwise held.
+            let file = OpenOptions::new().write(true).custom_flags(libc::O_EXCL).open(path);
+            let file = file.map_err(|e| Error::io("open", path, e))?;
+            return Ok(Output { file, path, temp: None, finished: false.into() });
+        }
+        if kind.is_some_and(|kind| !kind.is_file()) {
+            return Err(Error::refused(format!(
+                "{} is neither a regular file nor a block device; it is not replaced",
+                path.display()
+            )));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".tmp_{}", std::process::id()));
+        let temp = path.with_file_name(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp);
+        let file = file.map_err(|e| Error::io("create", &temp, e))?;
+        Ok(Output { file, path, temp: Some(temp), finished: false.into() })
     }
 
     fn write(&self, content: &[u8], at: u64) -> Result<()> {
         // Zeros need no room in a new file; on a device they must be written.
-        if self.is_new && content.iter().all(|byte| *byte == 0) {
+        if self.temp.is_some() && content.iter().all(|byte| *byte == 0) {
             return Ok(());
         }
         self.file.write_all_at(content, at).map_err(|e| Error::io("write", self.path, e))
     }
 
     fn finish(&self, size: u64) -> Result<()> {
-        if self.is_new {
-            self.file.set_len(size).map_err(|e| Error::io("write", self.path, e))?;
+        let failed = |action| move |e| Error::io(action, self.path, e);
+        if self.temp.is_some() {
+            self.file.set_len(size).map_err(failed("write"))?;
         }
-        self.file.sync_all().map_err(|e| Error::io("sync", self.path, e))?;
+        self.file.sync_all().map_err(failed("sync"))?;
+        if let Some(temp) = &self.temp {
+            std::fs::rename(temp, self.path).map_err(failed("rename"))?;
+        }
         self.finished.set(true);
         Ok(())
     }
@@ -328,9 +361,11 @@ impl Output<'_> {
 
 impl Drop for Output<'_> {
     fn drop(&mut self) {
-        if !self.finished.get() && self.is_new {
-            // Half a file must not be taken for the whole.
-            let _ = std::fs::remove_file(self.path);
+        if let Some(temp) = &self.temp
+            && !self.finished.get()
+        {
+            // Half a file is of no use; the error that led here is the one to tell.
+            let _ = std::fs::remove_file(temp);
         }
     }
 }

@@ -175,3 +175,36 @@ fn known_chunks_are_not_stored_again_and_vanished_ones_are() {
     let again = restore::run(&open(&store, 0), "d.img", Target::Path(&target), &options, &Silent);
     assert!(again.unwrap_err().to_string().contains("exists already"));
 }
+
+/// `--overwrite` gives the old file up only for a whole new one.
+#[test]
+fn a_failed_restore_leaves_the_old_file() {
+    let (dir, store) = new_store();
+    let image = dir.path().join("disk");
+    std::fs::write(&image, noise(3, 5 << 20)).unwrap();
+    back_up(&store, 0, &format!("d.img:{}", image.display())).unwrap();
+    let session = open(&store, 0);
+    let target = dir.path().join("target");
+    std::fs::write(&target, "the only copy").unwrap();
+    let options = || restore::Options {
+        key: None,
+        workers: 1,
+        archive: pxar::extract::Options::default(),
+        overwrite: true,
+    };
+    let index = session.index("d.img.fidx").unwrap();
+    let chunk = store.chunks().path(&index.entry(1).unwrap().digest);
+    let content = std::fs::read(&chunk).unwrap();
+    std::fs::remove_file(&chunk).unwrap();
+    restore::run(&session, "d.img", Target::Path(&target), &options(), &Silent).unwrap_err();
+    assert_eq!(std::fs::read(&target).unwrap(), b"the only copy");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "no leftover");
+    std::fs::write(&chunk, content).unwrap();
+    restore::run(&session, "d.img", Target::Path(&target), &options(), &Silent).unwrap();
+    assert_eq!(std::fs::read(&target).unwrap(), std::fs::read(&image).unwrap());
+    // What is no file is not replaced.
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    restore::run(&session, "d.img", Target::Path(&link), &options(), &Silent).unwrap_err();
+    assert!(link.is_symlink());
+}

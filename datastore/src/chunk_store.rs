@@ -127,7 +127,16 @@ impl ChunkStore {
     /// differ, but it is also what a crash or a full disk of some other program leaves behind, so
     /// the chunk is kept only if its CRC says that it is whole.
     fn keep_other_length(&self, digest: &Digest, blob: &DataBlob, len: u64) -> Result<bool> {
-        let existing = self.read_raw(digest)?;
+        if !blob.kind().encrypted && len > blob.encoded_len() {
+            return Ok(false);
+        }
+        let existing = match self.read_raw(digest) {
+            // What cannot be read is no chunk: it is written anew.
+            Err(error) if error.is_damaged() || error.is_missing() || error.is_unreadable() => {
+                return Ok(false);
+            }
+            read => read?,
+        };
         let what = || ChunkName(digest).to_string();
         let kind = BlobKind::from_bytes(&existing);
         if blob.kind().encrypted {
@@ -152,8 +161,6 @@ impl ChunkStore {
                 }
                 _ => {}
             }
-        } else if len > blob.encoded_len() {
-            return Ok(false);
         }
         Ok(DataBlob::from_bytes(existing, &ChunkName(digest)).is_ok())
     }
@@ -207,17 +214,31 @@ impl ChunkStore {
 
     /// Sets a damaged chunk aside as `<digest>.N.bad`, so that the next backup of its content
     /// writes it anew and heals every snapshot that uses it. A chunk that is already gone is fine.
-    pub fn set_aside(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+    ///
+    /// Between the verdict and this call somebody may have written the chunk anew, in this process or
+    /// another. So what was renamed is read again: a chunk that `is_sound` gets its name back.
+    pub fn set_aside(
+        &self,
+        digest: &Digest,
+        is_sound: &dyn Fn(&DataBlob) -> bool,
+    ) -> Result<Option<PathBuf>> {
         let path = self.path(digest);
         let _guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
         let candidate = |number: u8| path.with_extension(format!("{number}.bad"));
         let free = (0..9).map(candidate).find(|bad| self.storage.meta(bad).is_err());
         let bad = free.unwrap_or_else(|| candidate(9));
         match self.storage.rename(&path, &bad) {
-            Ok(()) => Ok(Some(bad)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("rename", &path, error)),
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("rename", &path, error)),
         }
+        let again = self.storage.read(&bad, ENCODED_CHUNK_BYTES_MAX).ok();
+        let again = again.and_then(|bytes| DataBlob::from_bytes(bytes, &ChunkName(digest)).ok());
+        if again.is_some_and(|blob| is_sound(&blob)) {
+            self.storage.rename(&bad, &path).map_err(|e| Error::io("rename", &bad, e))?;
+            return Ok(None);
+        }
+        Ok(Some(bad))
     }
 }
 
@@ -333,11 +354,15 @@ mod tests {
         let blob = DataBlob::encode(b"hello", None, true).unwrap();
         for number in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9] {
             store.insert(&digest, &blob).unwrap();
-            let bad = store.set_aside(&digest).unwrap().unwrap();
+            let bad = store.set_aside(&digest, &|_| false).unwrap().unwrap();
             assert!(bad.to_str().unwrap().ends_with(&format!("{digest}.{number}.bad")));
             assert!(matches!(store.read(&digest), Err(Error::ChunkMissing { .. })));
         }
-        assert_eq!(store.set_aside(&digest).unwrap(), None);
+        assert_eq!(store.set_aside(&digest, &|_| false).unwrap(), None);
+        // What was healed meanwhile keeps its name.
+        store.insert(&digest, &blob).unwrap();
+        assert_eq!(store.set_aside(&digest, &|_| true).unwrap(), None);
+        assert_eq!(store.read(&digest).unwrap(), blob);
     }
 
     #[test]

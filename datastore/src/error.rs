@@ -151,6 +151,11 @@ impl Error {
         matches!(self, Error::Locked { .. })
     }
 
+    /// True if the disk itself could not deliver the bytes.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))
+    }
+
     /// True if stored bytes were found to be wrong.
     pub fn is_damaged(&self) -> bool {
         matches!(self, Error::Damaged { .. } | Error::BadSignature { .. })

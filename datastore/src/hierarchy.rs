@@ -399,6 +399,12 @@ impl ArchiveKind {
     }
 }
 
+/// True if a name can be that of a file of a snapshot: it stays in the snapshot's folder, and its
+/// extension is that of an archive.
+pub fn is_archive_name(name: &str) -> bool {
+    is_safe_id(name) && ArchiveKind::of(name).is_some()
+}
+
 /// The name under which an archive is stored: `root.pxar` is `root.pxar.didx`, `disk.img` is
 /// `disk.img.fidx`, `vm.conf` is `vm.conf.blob`. A name that carries its kind already is kept.
 pub fn stored_name(name: &str) -> Result<String> {

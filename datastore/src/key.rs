@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypt::{self, CryptConfig, IV_LEN, TAG_LEN};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::storage::{Durability, Storage, replace_file};
+use crate::storage::Storage;
 use crate::time;
 
 /// Shortest passphrase in bytes.
@@ -185,12 +185,26 @@ impl KeyConfig {
         KeyConfig::from_json(&text)
     }
 
-    /// Writes a new key file that only its owner may read. An existing file is never overwritten.
+    /// Writes a new key file that only its owner may read. An existing file is never overwritten,
+    /// also not by two calls at once: the final name is created, not renamed onto.
     pub fn save_new(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
-        if storage.meta(path).is_ok() {
-            return Err(Error::Exists { what: format!("key file {}", path.display()) });
+        let text = self.to_json()?;
+        let mut file = storage.create_new(path, 0o600).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return Error::Exists { what: format!("key file {}", path.display()) };
+            }
+            Error::io("create", path, error)
+        })?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync());
+        if let Err(error) = written {
+            // Half a key is no key, and its name must be free for the next attempt.
+            let _ = storage.remove_file(path);
+            return Err(Error::io("write", path, error));
         }
-        replace_file(storage, path, &[self.to_json()?.as_bytes()], 0o600, Durability::Now)
+        match path.parent() {
+            Some(dir) => storage.sync_dir(dir).map_err(|e| Error::io("sync", dir, e)),
+            None => Ok(()),
+        }
     }
 
     /// True if a passphrase is needed.

@@ -56,6 +56,8 @@ pub struct Meta {
     pub len: u64,
     /// Inode number.
     pub inode: u64,
+    /// Number of the file system that it is on.
+    pub device: u64,
     /// Last access, seconds since 1970.
     pub atime: i64,
     /// Last change of content, seconds since 1970.

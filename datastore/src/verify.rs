@@ -6,11 +6,13 @@
 //! A damaged chunk is set aside so that the next backup of its content heals it.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::blob::DataBlob;
 use crate::crypt::{CryptConfig, CryptMode};
 use crate::datastore::Datastore;
 use crate::digest::Digest;
@@ -113,6 +115,18 @@ impl<'a> Verifier<'a> {
                 report.skipped = Some(error.to_string());
                 return Ok(report);
             }
+            Err(error)
+                if error.is_missing()
+                    && !self
+                        .store
+                        .storage()
+                        .meta(&self.store.snapshot_dir(namespace, snapshot))
+                        .is_ok() =>
+            {
+                report.ok = true;
+                report.skipped = Some("it was removed meanwhile".into());
+                return Ok(report);
+            }
             Err(error) => {
                 report.errors.push(error.to_string());
                 return Ok(report);
@@ -136,17 +150,24 @@ impl<'a> Verifier<'a> {
         if !reader.manifest().belongs_to(reader.snapshot()) {
             errors.push("its manifest is that of another snapshot".into());
         }
-        if let Some(key) = self.key_of(reader)
+        if let Some(key) = self.named_key(reader)
             && let Err(error) = reader.check_key(key)
         {
             errors.push(error.to_string());
         }
     }
 
-    /// The key that the manifest names, if it is at hand.
-    fn key_of(&self, reader: &SnapshotReader) -> Option<&'a Arc<CryptConfig>> {
+    /// The key that the manifest names, if it is at hand. Anybody can write that name.
+    fn named_key(&self, reader: &SnapshotReader) -> Option<&'a Arc<CryptConfig>> {
         let wanted = reader.manifest().key_fingerprint().ok()??;
         self.options.keys.iter().find(|key| key.fingerprint() == wanted)
+    }
+
+    /// The key that has proved that it made this snapshot. With another one every sound chunk would
+    /// look damaged and be set aside.
+    fn key_of(&self, reader: &SnapshotReader) -> Option<&'a Arc<CryptConfig>> {
+        let signed = reader.manifest().signature().is_some();
+        self.named_key(reader).filter(|key| signed && reader.check_key(key).is_ok())
     }
 
     fn check_file(
@@ -221,7 +242,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<()> {
         let next = AtomicUsize::new(0);
         let outcomes = Mutex::new(Vec::with_capacity(work.len()));
-        let (store, progress) = (self.store, self.progress);
+        let (store, progress, record) = (self.store, self.progress, self.options.record.is_some());
         std::thread::scope(|scope| {
             for _ in 0..self.options.threads.clamp(1, 64).min(work.len().max(1)) {
                 scope.spawn(|| {
@@ -229,7 +250,7 @@ impl<'a> Verifier<'a> {
                         let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) else {
                             break;
                         };
-                        let outcome = check_chunk(store, file, key, &work.entry);
+                        let outcome = check_chunk(store, file, key, &work.entry, record);
                         progress.advance_bytes(work.entry.len());
                         outcomes
                             .lock()
@@ -250,16 +271,11 @@ impl<'a> Verifier<'a> {
                 ChunkOutcome::WrongMode(reason) => {
                     errors.push(format!("{}: {reason}", file.filename))
                 }
-                ChunkOutcome::Corrupt(error) => {
+                ChunkOutcome::Corrupt { error, set_aside } => {
                     errors.push(format!("{}: {error}", file.filename));
                     self.corrupt.insert(digest);
-                    if self.options.record.is_some() && error.is_damaged() {
-                        match store.chunks().set_aside(&digest) {
-                            Ok(Some(bad)) => progress
-                                .warn(&format!("damaged chunk set aside as {}", bad.display())),
-                            Ok(None) => {}
-                            Err(error) => errors.push(error.to_string()),
-                        }
+                    if let Some(bad) = set_aside {
+                        progress.warn(&format!("damaged chunk set aside as {}", bad.display()));
                     }
                 }
             }
@@ -272,7 +288,10 @@ enum ChunkOutcome {
     Good,
     /// The chunk is sound, but not of the form that the archive must have.
     WrongMode(String),
-    Corrupt(Error),
+    Corrupt {
+        error: Error,
+        set_aside: Option<PathBuf>,
+    },
 }
 
 fn check_chunk(
@@ -280,18 +299,35 @@ fn check_chunk(
     file: &FileInfo,
     key: Option<&CryptConfig>,
     entry: &IndexEntry,
+    record: bool,
 ) -> ChunkOutcome {
-    let blob = match store.chunks().read(&entry.digest) {
+    let prove = |blob: &DataBlob| -> Result<()> {
+        if !blob.kind().encrypted || key.is_some() {
+            let key = key.filter(|_| blob.kind().encrypted);
+            blob.decode_chunk(key, &entry.digest, entry.len() as usize)?;
+        }
+        Ok(())
+    };
+    let checked = store.chunks().read(&entry.digest).and_then(|blob| {
+        prove(&blob)?;
+        Ok(blob)
+    });
+    let blob = match checked {
         Ok(blob) => blob,
-        Err(error) => return ChunkOutcome::Corrupt(error),
+        Err(error) => {
+            // At once, while the verdict is fresh; and what was set aside is looked at once more,
+            // because a backup may just have written the chunk anew.
+            let damaged = error.is_damaged() || error.is_unreadable();
+            let set_aside = if record && damaged {
+                let is_sound = |blob: &DataBlob| prove(blob).is_ok();
+                store.chunks().set_aside(&entry.digest, &is_sound).unwrap_or(None)
+            } else {
+                None
+            };
+            return ChunkOutcome::Corrupt { error, set_aside };
+        }
     };
     let encrypted = blob.kind().encrypted;
-    if !encrypted || key.is_some() {
-        let key = key.filter(|_| encrypted);
-        if let Err(error) = blob.decode_chunk(key, &entry.digest, entry.len() as usize) {
-            return ChunkOutcome::Corrupt(error);
-        }
-    }
     if encrypted != (file.crypt_mode == CryptMode::Encrypt) {
         return ChunkOutcome::WrongMode(format!(
             "chunk {} is {}, the archive's mode is {}",

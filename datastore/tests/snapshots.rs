@@ -490,3 +490,49 @@ fn a_wrong_header_checksum_is_found_but_hinders_no_restore() {
     SnapshotReader::open(&store, &root, &path).unwrap().index("root.pxar.didx").unwrap();
     assert_eq!(verify_all(&store, vec![]).len(), 1);
 }
+
+/// Anybody who can write the store can write which key a manifest names.
+#[test]
+fn a_key_that_is_only_named_condemns_no_chunk() {
+    let (_dir, store) = new_store();
+    let root = Namespace::root();
+    let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
+    let key = Arc::new(CryptConfig::new([5; 32]).unwrap());
+    let other = Arc::new(CryptConfig::new([6; 32]).unwrap());
+    back_up(&store, &root, &path.to_string(), &[b"one"], Some(&key)).unwrap();
+    let file = store.snapshot_dir(&root, &path).join("index.json.blob");
+    let blob = DataBlob::from_bytes(std::fs::read(&file).unwrap(), &"manifest").unwrap();
+    let mut manifest = Manifest::from_blob(&blob, &"manifest").unwrap();
+    let named = other.fingerprint().to_string();
+    manifest.unprotected.insert("key-fingerprint".into(), named.into());
+    std::fs::write(&file, manifest.to_blob().unwrap().as_bytes()).unwrap();
+    let errors = verify_all(&store, vec![key.clone(), other]);
+    assert!(errors.iter().any(|error| error.contains("signature")), "{errors:?}");
+    assert!(store.chunks().read(&key.digest(b"one")).is_ok());
+}
+
+#[test]
+fn a_name_in_a_manifest_does_not_lead_out_of_the_snapshot() {
+    let (dir, store) = new_store();
+    let root = Namespace::root();
+    let path = snapshot("host/elsa/2024-01-01T00:00:00Z");
+    back_up(&store, &root, &path.to_string(), &[b"one"], None).unwrap();
+    let foreign = DataBlob::encode(b"foreign", None, false).unwrap();
+    std::fs::write(dir.path().join("foreign.blob"), foreign.as_bytes()).unwrap();
+    let file = store.snapshot_dir(&root, &path).join("index.json.blob");
+    let blob = DataBlob::from_bytes(std::fs::read(&file).unwrap(), &"manifest").unwrap();
+    let mut manifest = Manifest::from_blob(&blob, &"manifest").unwrap();
+    let name = "../../../../foreign.blob";
+    manifest
+        .add(datastore::manifest::FileInfo {
+            crypt_mode: CryptMode::None,
+            csum: Digest::of(foreign.as_bytes()),
+            filename: name.into(),
+            size: foreign.encoded_len(),
+        })
+        .unwrap();
+    std::fs::write(&file, manifest.to_blob().unwrap().as_bytes()).unwrap();
+    let reader = SnapshotReader::open(&store, &root, &path).unwrap();
+    assert!(matches!(reader.blob(name), Err(Error::InvalidName { .. })));
+    assert!(reader.open_file(name).is_err());
+}

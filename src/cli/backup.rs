@@ -140,7 +140,7 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         bar.doing(&format!("since {base}"));
     }
     let (manifest, summary) = backup::run(&session, &sources, &options, &bar)
-        .context("the backup failed and left nothing behind")?;
+        .context("the backup failed; no snapshot was made")?;
     let stats = manifest.chunk_upload_stats().unwrap_or_default();
     let report = Report {
         snapshot: snapshot.to_string(),
@@ -169,6 +169,13 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         bar.warn(&format!(
             "{} entries could not be read and are not in the snapshot; see above",
             report.skipped
+        ));
+    }
+    if report.changed_files > 0 {
+        bar.warn(&format!(
+            "{} files changed while they were read; see above, and back up from a file system \
+             snapshot to avoid it",
+            report.changed_files
         ));
     }
     drop(bar);

@@ -158,13 +158,20 @@ fn dump(places: &Places, args: &DumpArgs) -> Result<Outcome> {
         zone: jiff::tz::TimeZone::system(),
         count: 0,
     };
-    // A reader that has seen enough is no failure.
-    let mut closed = printer.begin().is_err();
+    let mut written = printer.begin();
     let walked = catalog.walk(&catalog.root(), &mut |found| {
-        closed |= printer.entry(found).is_err();
-        Ok(!closed)
+        if written.is_ok() {
+            written = printer.entry(found);
+        }
+        Ok(written.is_ok())
     });
     walked.with_context(|| format!("the catalog of {snapshot} is damaged"))?;
-    let _ = printer.end();
+    match written.and_then(|()| printer.end()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            return Err(error).context("cannot write to the standard output");
+        }
+        _ => {}
+    }
     Ok(Outcome::Complete)
 }

@@ -233,20 +233,29 @@ fn verify(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     let store = &repository.store;
     let namespace: Namespace = args.ns.parse()?;
     let keys = args.keyfile.iter().map(|path| keys::load(path).map(Arc::new));
-    let task = super::task_name("verify", &repository.name)?;
     let options = verify::Options {
         keys: keys.collect::<Result<_>>()?,
         threads: super::threads(args.threads),
-        record: (!args.no_record).then_some(verify::TaskName { upid: task }),
+        record: match args.no_record {
+            true => None,
+            false => Some(verify::TaskName { upid: super::task_name("verify", &repository.name)? }),
+        },
     };
     let bar = Bar::bytes("verify");
     let mut odd = Vec::new();
     let mut work = Vec::new();
+    let mut unlisted = Vec::new();
     for namespace in store.namespaces(&namespace, None, &mut odd)? {
-        for group in store.groups(&namespace)? {
-            let snapshots = store.snapshots(&namespace, &group, &mut odd)?;
-            let found = snapshots.into_iter().rev().map(|info| (namespace.clone(), info.path));
-            work.extend(found);
+        let groups = store.groups(&namespace).unwrap_or_else(|error| {
+            unlisted.push(error.to_string());
+            Vec::new()
+        });
+        for group in groups {
+            match store.snapshots(&namespace, &group, &mut odd) {
+                Ok(snapshots) => work
+                    .extend(snapshots.into_iter().rev().map(|info| (namespace.clone(), info.path))),
+                Err(error) => unlisted.push(error.to_string()),
+            }
         }
     }
     // Groups of all namespaces as one list, each with its newest snapshot first.
@@ -264,6 +273,9 @@ fn verify(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
         reports.push(report);
     }
     for line in &odd {
+        bar.warn(line);
+    }
+    for line in &unlisted {
         bar.warn(line);
     }
     let failed = reports.iter().filter(|report| !report.ok).count();
@@ -289,6 +301,9 @@ fn verify(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     }
     if failed > 0 {
         bail!("{failed} of {} snapshots failed verification", reports.len());
+    }
+    if !unlisted.is_empty() {
+        bail!("{} folders could not be listed; their snapshots were not verified", unlisted.len());
     }
     Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }

@@ -28,7 +28,8 @@ use crate::time;
 #[derive(Debug)]
 pub struct ProcessLock {
     path: PathBuf,
-    file: File,
+    /// `None` on a store that cannot be written and has no lock file: it can only be read.
+    file: Option<File>,
     state: Mutex<State>,
 }
 
@@ -90,7 +91,10 @@ impl ProcessLock {
             l_len: 0,
             l_pid: 0,
         };
-        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range)) {
+        let Some(file) = &self.file else {
+            return Err(Error::io("lock", &self.path, io::ErrorKind::ReadOnlyFilesystem.into()));
+        };
+        match fcntl(file, FcntlArg::F_OFD_SETLK(&range)) {
             Ok(_) => Ok(true),
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
             Err(errno) => Err(Error::io("lock", &self.path, errno.into())),
@@ -156,24 +160,25 @@ impl Drop for ExclusiveGuard {
 }
 
 /// Opens `.lock`, and makes it if it is missing, with the mode and owner that the reference checks.
-fn open_file(base: &Path, path: &Path) -> io::Result<File> {
+fn open_file(base: &Path, path: &Path) -> io::Result<Option<File>> {
     let open = |write: bool| OpenOptions::new().read(true).write(write).open(path);
     match open(true) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         // A store on read-only media has no lock to take, but it can be read.
-        Err(error) if is_read_only(&error) => return open(false),
-        result => return result,
+        Err(error) if is_read_only(&error) => return open(false).map(Some),
+        result => return result.map(Some),
     }
     let new = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path);
     match new {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(true).map(Some),
+        Err(error) if is_read_only(&error) => Ok(None),
         Err(error) => Err(error),
         Ok(file) => {
             file.set_permissions(Permissions::from_mode(0o644))?;
             if let Some((uid, gid)) = owner_for_new_files(base)? {
                 fchown(&file, Some(uid), Some(gid))?;
             }
-            Ok(file)
+            Ok(Some(file))
         }
     }
 }
@@ -190,8 +195,8 @@ mod tests {
     fn other(base: &Path, kind: libc::c_int) -> Option<File> {
         let path = base.join(".lock");
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let other = ProcessLock { path: base.into(), file, state: Mutex::default() };
-        other.set(kind).unwrap().then_some(other.file)
+        let other = ProcessLock { path: base.into(), file: Some(file), state: Mutex::default() };
+        if other.set(kind).unwrap() { other.file } else { None }
     }
 
     #[test]

@@ -41,8 +41,13 @@ impl GroupWriter {
         }
         store.make_dir(&dir)?;
         // What a crash between folder and owner left behind holds nothing and is taken for new.
-        let has_owner = store.storage().meta(&dir.join("owner")).is_ok();
-        let is_new = !has_owner && store.snapshots(namespace, group, &mut ())?.is_empty();
+        let owner_path = dir.join("owner");
+        let has_no_owner = match store.storage().meta(&owner_path) {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(Error::io("look at", &owner_path, error)),
+        };
+        let is_new = has_no_owner && store.snapshots(namespace, group, &mut ())?.is_empty();
         if !is_new {
             // Before the writer exists: what belongs to somebody else must not be tidied up by it.
             let found = store.owner(namespace, group)?;
@@ -62,8 +67,7 @@ impl GroupWriter {
         if is_new {
             let line = format!("{owner}\n");
             let content = [line.as_bytes()];
-            let path = dir.join("owner");
-            replace_file(&**store.storage(), &path, &content, FILE_MODE, store.durability())?;
+            replace_file(&**store.storage(), &owner_path, &content, FILE_MODE, store.durability())?;
         }
         Ok(Arc::new(writer))
     }

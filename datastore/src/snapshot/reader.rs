@@ -12,7 +12,9 @@ use crate::crypt::CryptConfig;
 use crate::datastore::Datastore;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::hierarchy::{CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, qualified_name};
+use crate::hierarchy::{
+    CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_archive_name, qualified_name,
+};
 use crate::index::Index;
 use crate::lock::{Guard, Mode};
 use crate::manifest::{FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest};
@@ -37,9 +39,13 @@ fn load_manifest_blob(
     let bytes = store.storage().read(&path, MANIFEST_FILE_BYTES_MAX).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             let name = qualified_name(namespace, snapshot);
-            let what = format!(
-                "the manifest of snapshot {name} (its backup was interrupted; remove its folder)"
-            );
+            let dir = store.snapshot_dir(namespace, snapshot);
+            let what = match store.storage().meta(&dir) {
+                Ok(_) => format!(
+                    "the manifest of snapshot {name} (its backup is running or was interrupted)"
+                ),
+                Err(_) => format!("snapshot {name}"),
+            };
             return Error::NotFound { what };
         }
         Error::io("read", &path, error)
@@ -120,6 +126,14 @@ impl SnapshotReader {
     }
 
     fn file(&self, filename: &str) -> Result<&FileInfo> {
+        // Names come from the manifest, and whoever wrote that may want us elsewhere.
+        if !is_archive_name(filename) {
+            return Err(Error::InvalidName {
+                kind: "archive name",
+                name: filename.to_owned(),
+                rule: "only .didx, .fidx and .blob files make up a snapshot",
+            });
+        }
         self.manifest.file(filename).ok_or_else(|| Error::NotFound { what: self.what(filename) })
     }
 

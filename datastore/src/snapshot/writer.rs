@@ -32,14 +32,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::DataBlob;
-use crate::chunk_store::{Inserted, SyncLevel};
+use crate::chunk_store::{CHUNKS_DIR, Inserted, SyncLevel};
 use crate::crypt::CryptMode;
 use crate::datastore::{Datastore, FILE_MODE};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::hierarchy::{
-    ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_safe_id,
-    qualified_name,
+    ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_archive_name,
+    is_safe_id, qualified_name,
 };
 use crate::index::{DynamicIndex, FixedIndex, Index};
 use crate::lock::{Guard, Mode, SharedGuard};
@@ -193,7 +193,7 @@ impl SnapshotWriter {
     /// sound, and encrypted exactly if `crypt_mode` is.
     pub fn base_index(&self, filename: &str, crypt_mode: CryptMode) -> Option<Index> {
         let base = self.base.as_ref()?;
-        let file = base.manifest.file(filename)?;
+        let file = base.manifest.file(filename).filter(|_| is_archive_name(filename))?;
         let encrypted = |mode| mode == CryptMode::Encrypt;
         if encrypted(file.crypt_mode) != encrypted(crypt_mode) {
             return None;
@@ -477,10 +477,29 @@ impl SnapshotWriter {
                 Some(_) => {}
             }
         }
+        for file in files.iter() {
+            let path = self.dir.join(&file.filename);
+            self.store().storage().meta(&path).map_err(|e| Error::io("find", &path, e))?;
+        }
         match files.iter().find(|file| manifest.file(&file.filename).is_none()) {
             Some(extra) => disagree(&extra.filename, "the manifest does not list it"),
             None => Ok(()),
         }
+    }
+
+    /// Makes chunks and files durable. Chunks and snapshots may lie on file systems of their own.
+    fn sync_everything(&self) -> Result<()> {
+        let storage = self.store().storage();
+        let chunks = self.store().base().join(CHUNKS_DIR);
+        let mut synced = Vec::new();
+        for path in [chunks.as_path(), self.dir.as_path(), self.store().base()] {
+            let device = storage.meta(path).map_err(|e| Error::io("look at", path, e))?.device;
+            if !synced.contains(&device) {
+                storage.sync_filesystem(path).map_err(|e| Error::io("sync", path, e))?;
+                synced.push(device);
+            }
+        }
+        Ok(())
     }
 
     fn publish(&self, manifest: &DataBlob) -> Result<()> {
@@ -490,9 +509,7 @@ impl SnapshotWriter {
             return Err(Error::Refused { reason: "the manifest is too large".into() });
         }
         if store.sync_level() == SyncLevel::Filesystem {
-            storage
-                .sync_filesystem(store.base())
-                .map_err(|e| Error::io("sync", store.base(), e))?;
+            self.sync_everything()?;
         }
         let path = self.dir.join(MANIFEST_NAME);
         replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, store.durability())?;
@@ -505,6 +522,14 @@ impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         if self.finished.load(Ordering::Acquire) {
             return;
+        }
+        let storage = self.store().storage();
+        // The manifest goes first, durably: as long as it is there the rest must be there too. It may
+        // be, if only the last step of publishing failed.
+        match storage.remove_file(&self.dir.join(MANIFEST_NAME)) {
+            Ok(()) if storage.sync_dir(&self.dir).is_err() => return,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return,
+            _ => {}
         }
         // Without a manifest nobody reads the folder: what cannot be removed is only untidy.
         let _ = remove_tree(&**self.store().storage(), &self.dir);

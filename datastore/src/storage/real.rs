@@ -164,6 +164,7 @@ impl Storage for RealStorage {
             kind: meta.file_type().into(),
             len: meta.len(),
             inode: meta.ino(),
+            device: meta.dev(),
             atime: meta.atime(),
             mtime: meta.mtime(),
             mode: meta.mode() & 0o7777,
