@@ -343,6 +343,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The threads that read chunks ended before they had read all.
+    #[error(
+        "internal error: reading snapshot {snapshot} ended with {missing} chunks to go; it was not written, run the job again"
+    )]
+    FeedEnded {
+        /// `store:ns/…/type/id/time`.
+        snapshot: String,
+        /// Chunks that did not come.
+        missing: usize,
+    },
     /// Chunks that snapshots need are on none of the tapes.
     #[error(
         "{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored"

@@ -37,6 +37,9 @@ pub struct FedChunk {
 /// The chunks of one snapshot that the media set lacks.
 pub struct ChunkFeed {
     chunks: Option<Receiver<Result<FedChunk>>>,
+    /// Chunks that must still come: only their number tells the end from threads that died.
+    expected: usize,
+    snapshot: Arc<str>,
     /// Looked at, or given back because a tape cut it.
     next: Option<Result<FedChunk>>,
     threads: Vec<JoinHandle<()>>,
@@ -59,6 +62,7 @@ impl ChunkFeed {
         order: ChunkOrder,
         readers: usize,
     ) -> ChunkFeed {
+        let expected = lists.iter().map(|list| list.digests.len()).sum();
         let (work_in, work) = bounded::<(Digest, Arc<str>)>(QUEUE_CHUNKS);
         let (chunks_in, chunks) = bounded(QUEUE_CHUNKS);
         let mut threads = Vec::new();
@@ -70,12 +74,32 @@ impl ChunkFeed {
             let snapshot = Arc::clone(&snapshot);
             threads.push(thread::spawn(move || read(&store, &snapshot, &work, &chunks_in)));
         }
-        ChunkFeed { chunks: Some(chunks), next: None, threads }
+        ChunkFeed { chunks: Some(chunks), expected, snapshot, next: None, threads }
     }
 
     /// The next chunk; `None` at the end. After an error there is nothing more to come.
     pub fn take(&mut self) -> Option<Result<FedChunk>> {
-        self.next.take().or_else(|| self.chunks.as_ref()?.recv().ok())
+        if let Some(next) = self.next.take() {
+            return Some(next);
+        }
+        if self.expected == 0 {
+            return None;
+        }
+        match self.chunks.as_ref()?.recv() {
+            Ok(Ok(chunk)) => {
+                self.expected -= 1;
+                Some(Ok(chunk))
+            }
+            Ok(Err(e)) => {
+                self.expected = 0;
+                Some(Err(e))
+            }
+            // The queue closes when all threads are gone, however they went.
+            Err(_) => {
+                let missing = std::mem::take(&mut self.expected);
+                Some(Err(Error::FeedEnded { snapshot: self.snapshot.to_string(), missing }))
+            }
+        }
     }
 
     /// True if nothing is left.
@@ -143,6 +167,47 @@ fn read(
         let failed = chunk.is_err();
         if chunks.send(chunk).is_err() || failed {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads that died without a word have not read everything.
+    #[test]
+    fn an_early_end_is_an_error() {
+        for sent in 0..=2 {
+            let (chunks_in, chunks) = bounded(QUEUE_CHUNKS);
+            for _ in 0..sent {
+                let blob = DataBlob::encode(b"chunk", None, false).unwrap();
+                chunks_in.send(Ok(FedChunk { digest: Digest::of(b"chunk"), blob })).unwrap();
+            }
+            drop(chunks_in);
+            let mut feed = ChunkFeed {
+                chunks: Some(chunks),
+                expected: 2,
+                snapshot: "main:host/a".into(),
+                next: None,
+                threads: Vec::new(),
+            };
+            for _ in 0..sent {
+                assert!(!feed.is_empty());
+                let chunk = feed.take().unwrap().unwrap();
+                feed.put_back(chunk);
+                feed.take().unwrap().unwrap();
+            }
+            match feed.take() {
+                None => assert_eq!(sent, 2),
+                Some(Ok(_)) => panic!("more than was sent"),
+                Some(Err(e)) => {
+                    assert!(sent < 2);
+                    assert!(matches!(e, Error::FeedEnded { .. }), "{e}");
+                    assert!(e.to_string().contains("main:host/a"), "{e}");
+                    assert!(feed.is_empty(), "told once");
+                }
+            }
         }
     }
 }
