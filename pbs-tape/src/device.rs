@@ -30,6 +30,10 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
     /// Waits until everything written is on the medium.
     fn sync(&mut self) -> Result<()>;
 
+    /// Refuses a tape that [`TapeDevice::format`] can't make blank: a write-protected one, or WORM.
+    /// Asked before anything about the tape is forgotten.
+    fn require_erasable(&mut self) -> Result<()>;
+
     /// Makes the tape blank. `fast` leaves the old data physically in place.
     fn format(&mut self, fast: bool) -> Result<()>;
 

@@ -9,6 +9,9 @@ use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
 use crate::format::block::{BlockRead, BlockSink, BlockSource, EarlyWarning};
 
+/// What a drive would say if it were asked to write.
+const WRITE_PROTECTED: scsi::Sense = scsi::Sense::WRITE_PROTECTED;
+
 /// A SCSI drive with a tape in it.
 pub struct LtoTape {
     drive: Drive,
@@ -82,6 +85,19 @@ impl TapeDevice for LtoTape {
 
     fn sync(&mut self) -> Result<()> {
         Ok(self.drive.sync()?)
+    }
+
+    fn require_erasable(&mut self) -> Result<()> {
+        let kind = self.drive.medium_kind()?;
+        let drive = self.drive.name().to_string();
+        if kind.worm {
+            let reason = "it holds data and cannot be formatted".to_string();
+            return Err(drive::Error::Worm { drive, reason }.into());
+        }
+        if kind.write_protected {
+            return Err(drive::Error::WriteProtected { drive, sense: WRITE_PROTECTED }.into());
+        }
+        Ok(())
     }
 
     fn format(&mut self, fast: bool) -> Result<()> {

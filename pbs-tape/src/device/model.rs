@@ -73,18 +73,20 @@ pub struct ModelDrive {
     position: usize,
     /// Counts down with each written block or filemark; at zero the power goes.
     pub fuse: Option<Arc<Mutex<u64>>>,
+    pub write_protected: bool,
 }
 
 impl ModelDrive {
     pub fn new(medium: Medium) -> ModelDrive {
-        ModelDrive { medium: Arc::new(Mutex::new(medium)), position: 0, fuse: None }
+        ModelDrive::at(Arc::new(Mutex::new(medium)))
     }
 
     pub fn at(medium: Arc<Mutex<Medium>>) -> ModelDrive {
-        ModelDrive { medium, position: 0, fuse: None }
+        ModelDrive { medium, position: 0, fuse: None, write_protected: false }
     }
 
     fn burn(&mut self) -> Result<()> {
+        self.require_erasable()?;
         if let Some(fuse) = &self.fuse {
             let mut left = fuse.lock().unwrap();
             if *left == 0 {
@@ -189,6 +191,14 @@ impl TapeDevice for ModelDrive {
         Ok(())
     }
 
+    fn require_erasable(&mut self) -> Result<()> {
+        if self.write_protected {
+            let (drive, sense) = ("model".into(), scsi::Sense::WRITE_PROTECTED);
+            return Err(crate::drive::Error::WriteProtected { drive, sense }.into());
+        }
+        Ok(())
+    }
+
     fn format(&mut self, _fast: bool) -> Result<()> {
         self.burn()?;
         self.medium.lock().unwrap().records.clear();
@@ -228,6 +238,9 @@ pub struct ModelLibrary {
     pub tapes: BTreeMap<String, Arc<Mutex<Medium>>>,
     pub loaded: Option<String>,
     pub exported: Vec<String>,
+    /// Lies in another drive: known to be there, but can't be loaded.
+    pub elsewhere: Option<String>,
+    pub write_protected: bool,
     pub fuse: Option<Arc<Mutex<u64>>>,
 }
 
@@ -237,6 +250,8 @@ impl ModelLibrary {
             tapes: tapes.into_iter().map(|(text, m)| (text, Arc::new(Mutex::new(m)))).collect(),
             loaded: None,
             exported: Vec::new(),
+            elsewhere: None,
+            write_protected: false,
             fuse: None,
         }
     }
@@ -259,6 +274,9 @@ impl MediaLoader for ModelLibrary {
         if !self.tapes.contains_key(label_text) || self.exported.iter().any(|t| t == label_text) {
             return Err(Error::Unsupported(format!("{label_text} is not online")));
         }
+        if self.elsewhere.as_deref() == Some(label_text) {
+            return Err(Error::Unsupported(format!("{label_text} is in another drive")));
+        }
         self.loaded = Some(label_text.to_string());
         self.open(progress)
     }
@@ -267,6 +285,7 @@ impl MediaLoader for ModelLibrary {
         let loaded = self.loaded.as_ref().ok_or(Error::Unsupported("drive is empty".into()))?;
         let mut drive = ModelDrive::at(self.tapes[loaded].clone());
         drive.fuse = self.fuse.clone();
+        drive.write_protected = self.write_protected;
         Ok(Box::new(drive))
     }
 

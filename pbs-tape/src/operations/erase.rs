@@ -69,6 +69,8 @@ pub fn format(
         Some(set) => Some(state.lock_media_set(&set.uuid)?),
         None => None,
     };
+    // A tape that keeps its data must stay known.
+    device.require_erasable()?;
     // First forgotten, then erased: a crash in between leaves data that nobody counts on.
     Inventory::load(state)?.remove(&id.label.uuid)?;
     MediaCatalog::destroy(state, &id.label.uuid)?;

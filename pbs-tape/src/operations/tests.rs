@@ -66,6 +66,22 @@ fn formatting_forgets_the_tape() {
 }
 
 #[test]
+fn a_tape_that_cannot_be_formatted_is_not_forgotten() {
+    let world = World::new();
+    let mut tapes = library(1, 100, 6);
+    label::barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+    tapes.loaded = Some("T01".into());
+    let uuid = media::find(&world.state, "T01", None).unwrap();
+    let id = Inventory::load(&world.state).unwrap().get(&uuid).unwrap().id.clone();
+    MediaCatalog::overwrite(&world.state, &id).unwrap();
+    tapes.write_protected = true;
+    let error = erase::format(&world.state, &mut tapes, Some("T01"), true, &Silent).unwrap_err();
+    assert!(error.to_string().contains("cannot be written"), "{error}");
+    assert_eq!(media::find(&world.state, "T01", None).unwrap(), uuid);
+    assert!(MediaCatalog::exists(&world.state, &uuid));
+}
+
+#[test]
 fn operators_decide_about_tapes() {
     let world = World::new();
     let mut tapes = library(1, 100, 6);
@@ -92,4 +108,31 @@ fn a_scan_lists_every_file() {
     assert_eq!((files.len(), seen), (1, 1));
     assert_eq!(files[0].kind, "media label");
     assert!(files[0].end_marker && files[0].error.is_none());
+}
+
+/// A job that waits for a media set leaves the pool alone, so that whoever holds the set and wants
+/// another tape from the pool does not wait for it in turn.
+#[test]
+fn who_waits_for_a_set_does_not_hold_the_pool() {
+    let world = World::new();
+    let mut tapes = library(1, 100, 6);
+    label::barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+    tapes.loaded = Some("T01".into());
+    let (_device, labels) = open_and_read_labels(&mut tapes, &Silent).unwrap();
+    let mut labels = labels.unwrap();
+    let set = uuid::Uuid::new_v4();
+    if let Some(found) = &mut labels.media_set {
+        found.label.uuid = set;
+    }
+    let held = world.state.lock_media_set(&set).unwrap();
+    let patient = world.state.clone().with_lock_wait(std::time::Duration::from_secs(20));
+    let short = world.state.clone().with_lock_wait(std::time::Duration::from_secs(2));
+    std::thread::scope(|scope| {
+        let taking_in = scope.spawn(|| inventorize(&patient, &labels));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let pool = short.lock_pool("p1");
+        drop(held);
+        pool.unwrap();
+        assert_eq!(taking_in.join().unwrap().unwrap().assigned_set().unwrap().uuid, set);
+    });
 }
