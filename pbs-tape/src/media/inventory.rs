@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use super::policy::PoolConfig;
-use super::set::MediaSet;
+use super::set_members::MediaSet;
 use super::state::{StateDir, replace_file};
 use crate::error::{Error, Result};
 use crate::format::label::{MediaLabel, MediaSetLabel};

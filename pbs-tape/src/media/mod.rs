@@ -15,6 +15,7 @@ pub mod listing;
 pub mod policy;
 pub mod pool;
 pub mod set;
+mod set_members;
 pub mod state;
 
 pub use catalog::MediaCatalog;

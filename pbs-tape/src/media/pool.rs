@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::catalog::MediaCatalog;
 use super::inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus};
 use super::policy::{Allocation, PoolConfig, Retention};
-use super::set::MediaSet;
+use super::set_members::MediaSet;
 use super::state::{Lock, StateDir};
 use crate::error::{Error, Result};
 use crate::format::label::MediaSetLabel;
