@@ -29,7 +29,8 @@ use crate::media::catalog::check_catalog_stream;
 use crate::media::state::{remove_file_if_present, sync_parent};
 use crate::media::{Inventory, MediaCatalog, MediaId, StateDir};
 use crate::restore::tape_files::{
-    TapeFile, Verdict, is_tape_damage, judge_chunk_archive, judge_whole_file, walk,
+    TapeFile, Verdict, ignore_if_abandoned, is_tape_damage, judge_chunk_archive, judge_whole_file,
+    walk,
 };
 
 const CATALOG_MODE: u32 = 0o644;
@@ -316,12 +317,7 @@ pub(crate) fn scan_chunk_archive(
     let (number, uuid) = (file.number, file.uuid());
     let mut archive = match ChunkArchiveReader::new(file.stream, &file.header) {
         Ok(archive) => archive,
-        Err(e) => {
-            return match judge_whole_file(file.stream) {
-                Ok(Verdict::Ignore) => Ok(()),
-                _ => Err(e),
-            };
-        }
+        Err(e) => return ignore_if_abandoned(file.stream, e),
     };
     let store = archive.store().to_string();
     let mut sound: Vec<Digest> = Vec::new();

@@ -10,7 +10,9 @@ use datastore::hierarchy::parse_qualified_name;
 use uuid::Uuid;
 
 use super::chunks::store_chunks;
-use super::tape_files::{TapeFile, Verdict, judge_chunk_archive, judge_whole_file, walk};
+use super::tape_files::{
+    TapeFile, Verdict, ignore_if_abandoned, judge_chunk_archive, judge_whole_file, walk,
+};
 use super::unpack::{Groups, finish, unpack};
 use super::{Job, RestoreReport, Target};
 use crate::error::{Error, Result};
@@ -161,12 +163,7 @@ fn chunk_archive(
     let (number, uuid) = (file.number, file.uuid());
     let mut archive = match ChunkArchiveReader::new(file.stream, &file.header) {
         Ok(archive) => archive,
-        Err(e) => {
-            return match judge_whole_file(file.stream) {
-                Ok(Verdict::Ignore) => Ok(()),
-                _ => Err(e),
-            };
-        }
+        Err(e) => return ignore_if_abandoned(file.stream, e),
     };
     let store = archive.store().to_string();
     job.progress.note(&format!("File {number}: chunk archive for datastore '{store}'"));

@@ -55,6 +55,15 @@ pub(crate) fn judge_whole_file(stream: &mut StreamReader<'_>) -> Result<Verdict>
     }
 }
 
+/// What becomes of a file whose head could not be read: an abandoned file may end before its head
+/// does, and nothing counts in it; anything else is the error that was met.
+pub(crate) fn ignore_if_abandoned(stream: &mut StreamReader<'_>, error: Error) -> Result<()> {
+    match judge_whole_file(stream) {
+        Ok(Verdict::Ignore) => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// One file met on the way.
 pub(crate) struct TapeFile<'s, 'd> {
     pub number: u64,
@@ -129,13 +138,7 @@ fn one_file(
     };
     let header = match ContentHeader::read(&mut stream) {
         Ok(header) => header,
-        Err(e) => {
-            // An abandoned file may end before its header does; nothing counts in it.
-            return match judge_whole_file(&mut stream) {
-                Ok(Verdict::Ignore) => Ok(Met::File),
-                _ => Err(e),
-            };
-        }
+        Err(e) => return ignore_if_abandoned(&mut stream, e).map(|()| Met::File),
     };
     each(TapeFile { number, header, stream: &mut stream })?;
     Ok(Met::File)
