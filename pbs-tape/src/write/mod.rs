@@ -5,6 +5,7 @@
 //! always be restored from the tapes up to it.
 
 pub mod chunk_feed;
+mod identify;
 mod job;
 mod pool_writer;
 

@@ -3,8 +3,8 @@
 //! Why nothing is lost or overwritten:
 //!
 //! * the tape in the drive is identified by the UUID in its label, and its media-set label is
-//!   compared with the inventory before anything is written. A tape that unexpectedly belongs to a
-//!   set is not overwritten: the inventory learns what it is and another tape is chosen;
+//!   compared with the inventory before anything is written (`identify`). A tape that unexpectedly
+//!   belongs to a set is not overwritten: the inventory learns what it is and another tape is chosen;
 //! * data is appended at the end of data as the drive finds it, behind a filemark; the catalog only
 //!   remembers file numbers that the drive reported;
 //! * a catalog is committed only after the tape was synced, so it never promises data that a power
@@ -16,13 +16,14 @@ use datastore::{Digest, Progress};
 use uuid::Uuid;
 
 use super::chunk_feed::ChunkFeed;
+use super::identify::{SetLabel, compare_set_label, is_without_catalogs};
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::BLOCK_BYTES;
 use crate::format::catalog_archive::{CatalogArchiveHeader, CatalogWritten, write_catalog_archive};
 use crate::format::chunk_archive::{Appended, ChunkArchiveWriter};
 use crate::format::label::{
-    FIRST_DATA_FILE, Labels, MEDIA_SET_LABEL_FILE, MediaSetLabel, write_media_set_label,
+    FIRST_DATA_FILE, MEDIA_SET_LABEL_FILE, MediaSetLabel, write_media_set_label,
 };
 use crate::format::snapshot_archive::{
     SnapshotArchiveHeader, SnapshotFile, write_snapshot_archive,
@@ -547,55 +548,6 @@ fn tape_mut(loaded: &mut Option<LoadedTape>) -> Result<&mut LoadedTape> {
 
 fn now() -> i64 {
     datastore::time::now()
-}
-
-enum SetLabel {
-    Same,
-    Missing,
-    Other(MediaSetLabel),
-}
-
-/// Compares the set label on tape with what the inventory decided.
-fn compare_set_label(labels: &Labels, wanted: &MediaSetLabel, id: &MediaId) -> Result<SetLabel> {
-    let wrong = |reason| Error::WrongMediaSet { tape: id.label.label_text.clone(), reason };
-    let found = match &labels.media_set {
-        None => return Ok(SetLabel::Missing),
-        Some(found) if found.label.is_unassigned() => return Ok(SetLabel::Missing),
-        Some(found) => &found.label,
-    };
-    if found.uuid != wanted.uuid {
-        return Ok(SetLabel::Other(found.clone()));
-    }
-    if found.seq_nr != wanted.seq_nr {
-        return Err(wrong(format!(
-            "its label has sequence number {}, the inventory says {}",
-            found.seq_nr, wanted.seq_nr
-        )));
-    }
-    if found.encryption_key_fingerprint != wanted.encryption_key_fingerprint {
-        return Err(wrong("its label and the inventory name different encryption keys".into()));
-    }
-    Ok(SetLabel::Same)
-}
-
-/// True if the job that took the tape into the set was cut off before it had written all catalogs
-/// of the earlier tapes. The tape then stands where the first of them belongs.
-///
-/// What is overwritten can only be such catalogs: no catalog knows of any other file on this tape,
-/// and there are no more files than catalogs would make.
-fn is_without_catalogs(
-    device: &mut dyn TapeDevice,
-    catalog: &MediaCatalog,
-    set_label: &MediaSetLabel,
-) -> Result<bool> {
-    if set_label.seq_nr == 0 || !catalog.content().stores().is_empty() {
-        return Ok(false);
-    }
-    if device.move_to_end_for_append()? > FIRST_DATA_FILE + set_label.seq_nr {
-        return Ok(false);
-    }
-    device.move_to_file(FIRST_DATA_FILE)?;
-    Ok(true)
 }
 
 trait Placed {
