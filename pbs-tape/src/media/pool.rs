@@ -241,17 +241,22 @@ impl MediaPool {
     /// True if a tape's data is no longer protected by the policy.
     pub fn is_expired(&self, entry: &InventoryEntry, now: i64) -> bool {
         self.status(entry) == MediaStatus::Full
-            && self.expiry(entry).is_some_and(|expiry| now >= expiry)
+            && entry.id.assigned_set().is_some_and(|label| self.may_overwrite(label, now))
     }
 
-    /// From when on a full tape's data may be overwritten; `None`: never.
-    fn expiry(&self, entry: &InventoryEntry) -> Option<i64> {
+    /// True if the policy lets go of the data of a tape that carries this media-set label. The
+    /// inventory need not know the set: what counts is the label found on the tape.
+    pub fn may_overwrite(&self, label: &MediaSetLabel, now: i64) -> bool {
+        label.pool == self.config.name && self.expiry(label).is_some_and(|expiry| now >= expiry)
+    }
+
+    /// From when on the data of a full tape with this label may be overwritten; `None`: never.
+    fn expiry(&self, label: &MediaSetLabel) -> Option<i64> {
         let protect = match &self.config.retention {
             Retention::Keep => return None,
             Retention::Overwrite => 0,
             Retention::Protect(span) => i64::try_from(span.seconds()).unwrap_or(i64::MAX),
         };
-        let label = entry.id.assigned_set()?;
         let start = self.inventory.set_start_time(&label.uuid).unwrap_or(label.ctime);
         let last_use = match self.config.allocation {
             Allocation::Always => start,
@@ -264,7 +269,8 @@ impl MediaPool {
     }
 
     /// When the pool began its next set after that of `label`: the smallest later time among the
-    /// labels of its other sets, reservations included (as the reference has it).
+    /// labels of its other sets, reservations included (as the reference has it). A set that has left
+    /// the inventory, because its last tape was just taken, began when `label` says.
     fn next_set_ctime(&self, label: &MediaSetLabel) -> Option<i64> {
         let labels = || {
             self.inventory
@@ -272,7 +278,8 @@ impl MediaPool {
                 .filter_map(|entry| entry.id.media_set_label.as_ref())
                 .filter(|other| other.pool == label.pool)
         };
-        let set_ctime = labels().find(|other| other.uuid == label.uuid)?.ctime;
+        let known = labels().find(|other| other.uuid == label.uuid);
+        let set_ctime = known.unwrap_or(label).ctime;
         labels()
             .filter(|other| other.uuid != label.uuid && other.ctime > set_ctime)
             .map(|other| other.ctime)

@@ -11,9 +11,9 @@ use crate::media::{MediaCatalog, MediaId};
 pub(super) enum SetLabel {
     /// The one that it must be.
     Same,
-    /// None, or a reservation.
+    /// None, or a reservation for this pool.
     Missing,
-    /// That of another set.
+    /// That of another set, or a reservation for another pool.
     Other(MediaSetLabel),
 }
 
@@ -26,7 +26,9 @@ pub(super) fn compare_set_label(
     let wrong = |reason| Error::WrongMediaSet { tape: id.label.label_text.clone(), reason };
     let found = match &labels.media_set {
         None => return Ok(SetLabel::Missing),
-        Some(found) if found.label.is_unassigned() => return Ok(SetLabel::Missing),
+        Some(found) if found.label.is_unassigned() && found.label.pool == wanted.pool => {
+            return Ok(SetLabel::Missing);
+        }
         Some(found) => &found.label,
     };
     if found.uuid != wanted.uuid {

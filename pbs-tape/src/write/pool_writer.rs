@@ -157,7 +157,7 @@ impl<'a> PoolWriter<'a> {
                 )),
             }
             self.put_away()?;
-            if self.load(id, origin)? {
+            if self.load(id)? {
                 return Ok(());
             }
         }
@@ -168,7 +168,7 @@ impl<'a> PoolWriter<'a> {
     }
 
     /// Loads and prepares one tape. False: it is not what the inventory thought.
-    fn load(&mut self, id: MediaId, origin: TapeOrigin) -> Result<bool> {
+    fn load(&mut self, id: MediaId) -> Result<bool> {
         let Some(set_label) = id.assigned_set().cloned() else {
             return Err(Error::WrongMediaSet {
                 tape: id.label.label_text,
@@ -189,7 +189,9 @@ impl<'a> PoolWriter<'a> {
         let is_new = match compare_set_label(&labels, &set_label, &id)? {
             SetLabel::Same => false,
             SetLabel::Missing => true,
-            SetLabel::Other(found) if matches!(origin, TapeOrigin::Empty | TapeOrigin::Free) => {
+            // Why the tape was chosen does not count, only the label on it: an earlier job may have
+            // taken it into the set without ever seeing it.
+            SetLabel::Other(found) if !self.pool.may_overwrite(&found, now()) => {
                 self.learn_surprise(&id, found)?;
                 self.loader.unload(Some(device))?;
                 return Ok(false);
@@ -239,7 +241,7 @@ impl<'a> PoolWriter<'a> {
     /// The tape is in a set that the inventory did not know. It is not ours to overwrite.
     fn learn_surprise(&mut self, id: &MediaId, found: MediaSetLabel) -> Result<()> {
         self.progress.warn(&format!(
-            "tape {} was thought to be empty, but it is in media set {} of pool {}: it is not \
+            "tape {} is in media set {} of pool {}, which the inventory did not know: it is not \
              overwritten, and recorded as what it is",
             id.label.label_text, found.uuid, found.pool
         ));

@@ -349,6 +349,12 @@ fn a_snapshot_that_cannot_be_read_is_reported_and_the_rest_goes_on() {
 #[test]
 fn a_tape_of_another_set_is_not_overwritten() {
     // The same tape was labelled, then used by somebody with another state directory.
+    for first_job_cannot_load in [false, true] {
+        another_set(first_job_cannot_load);
+    }
+}
+
+fn another_set(first_job_cannot_load: bool) {
     let world = World::new();
     let (store, _) = filled_store(&world);
     let mut tapes = library(2, 100, 6);
@@ -362,12 +368,47 @@ fn a_tape_of_another_set_is_not_overwritten() {
     let foreign = tapes.medium("T01").records;
 
     tapes.loaded = None;
+    if first_job_cannot_load {
+        // It takes the tape into its set all the same, and the second job finds it there.
+        tapes.elsewhere = Some("T01".into());
+        backup(&world, &store, &mut tapes).unwrap_err();
+        tapes.elsewhere = None;
+    }
     let report = backup(&world, &store, &mut tapes).unwrap();
     assert_eq!(report.tapes, ["T02"]);
     assert!(tapes.medium("T01").records == foreign, "the foreign set is untouched");
     let inventory = Inventory::load(&world.state).unwrap();
     let entry = inventory.find_by_label_text("T01").unwrap().unwrap();
     assert!(entry.id.assigned_set().is_some(), "and known now");
+}
+
+/// A reservation for another pool is respected even where only the tape knows of it.
+#[test]
+fn a_tape_reserved_for_another_pool_is_not_taken() {
+    for (pool, is_taken) in [("p1", true), ("p2", false)] {
+        let world = World::new();
+        let (store, _) = filled_store(&world);
+        let mut tapes = library(1, 100, 6);
+        barcode_label(&world.state, &mut tapes, None, &Silent).unwrap();
+        let reservation = crate::format::label::MediaSetLabel {
+            ctime: 1_700_000_000,
+            encryption_key_fingerprint: None,
+            pool: pool.into(),
+            seq_nr: 0,
+            uuid: uuid::Uuid::nil(),
+        };
+        let mut drive = ModelDrive::at(tapes.tapes["T01"].clone());
+        drive.move_to_file(1).unwrap();
+        crate::format::label::write_media_set_label(&mut drive, &reservation, None).unwrap();
+        let before = tapes.medium("T01").records;
+        match backup(&world, &store, &mut tapes) {
+            Ok(_) => assert!(is_taken),
+            Err(e) => {
+                assert!(!is_taken && matches!(e.cause(), Error::NoUsableMedia { .. }), "{e}");
+                assert!(tapes.medium("T01").records == before);
+            }
+        }
+    }
 }
 
 #[test]

@@ -231,3 +231,38 @@ fn the_current_set_is_locked_while_a_job_has_it() {
     assert!(world.state.try_lock_media_set(&set).unwrap().is_some());
     assert!(world.state.try_lock_media_set(pool.current_set().uuid()).unwrap().is_none());
 }
+
+/// Judged is the label on the tape; its set need not be in the inventory.
+#[test]
+fn what_is_found_on_a_tape_is_overwritten_only_if_the_policy_lets_go() {
+    let label = |pool: &str, ctime| MediaSetLabel {
+        ctime,
+        encryption_key_fingerprint: None,
+        pool: pool.into(),
+        seq_nr: 0,
+        uuid: Uuid::new_v4(),
+    };
+    for (allocation, retention, newer_set, from) in [
+        ("continue", "keep", true, None),
+        ("always", "keep", true, None),
+        ("always", "12s", false, Some(22)),
+        ("continue", "5s", false, None),
+        ("continue", "5s", true, Some(105)),
+        ("continue", "overwrite", true, Some(100)),
+    ] {
+        let world = World::new(allocation, retention);
+        if newer_set {
+            world.put_into_set(&world.tape("T1", Some("p1"), 0), Uuid::new_v4(), 0, 100);
+        }
+        let pool = world.open();
+        let case = format!("{allocation} {retention} {newer_set}");
+        assert!(!pool.may_overwrite(&label("p2", 10), i64::MAX), "{case}: another pool");
+        match from {
+            None => assert!(!pool.may_overwrite(&label("p1", 10), i64::MAX), "{case}"),
+            Some(from) => {
+                assert!(!pool.may_overwrite(&label("p1", 10), from - 1), "{case}");
+                assert!(pool.may_overwrite(&label("p1", 10), from), "{case}");
+            }
+        }
+    }
+}
