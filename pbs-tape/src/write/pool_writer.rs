@@ -186,7 +186,18 @@ impl<'a> PoolWriter<'a> {
                 alerts: alerts.join(", "),
             });
         }
-        let is_new = match compare_set_label(&labels, &set_label, &id)? {
+        let compared = compare_set_label(&labels, &set_label, &id)?;
+        if !matches!(compared, SetLabel::Same) && self.lists_data_of(&media) {
+            // This job, and those before it, left snapshots and chunks out on the word of that
+            // catalog. What goes on is for an operator to decide.
+            return Err(Error::WrongMediaSet {
+                tape: id.label.label_text,
+                reason: "its catalog lists data, but its label says that it is not in this set; \
+                         run 'tape inventory --read-all-labels'"
+                    .into(),
+            });
+        }
+        let is_new = match compared {
             SetLabel::Same => false,
             SetLabel::Missing => true,
             // Why the tape was chosen does not count, only the label on it: an earlier job may have
@@ -236,6 +247,12 @@ impl<'a> PoolWriter<'a> {
         }
         self.move_to_end()?;
         Ok(true)
+    }
+
+    /// True if the catalog of this tape knows of snapshots or chunks.
+    fn lists_data_of(&mut self, media: &Uuid) -> bool {
+        let catalog = self.catalogs.get_mut(media);
+        catalog.is_some_and(|catalog| !catalog.content().stores().is_empty())
     }
 
     /// The tape is in a set that the inventory did not know. It is not ours to overwrite.

@@ -411,6 +411,32 @@ fn a_tape_reserved_for_another_pool_is_not_taken() {
     }
 }
 
+/// Snapshots and chunks are left out because a catalog says that the tape has them; so a tape that
+/// turns out to have nothing must not be begun anew behind that catalog's back.
+#[test]
+fn a_catalog_is_not_believed_when_its_tape_left_the_set() {
+    let world = World::new();
+    let store = world.store("source");
+    let mut tapes = library(1, 100, 6);
+    barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+    let first = add_snapshot(&store, "", "a", 1_700_000_000, &chunks(1));
+    backup(&world, &store, &mut tapes).unwrap();
+    // Somebody else labelled the tape again under the same UUID.
+    let end_of_label = 2;
+    tapes.tapes["T01"].lock().unwrap().records.truncate(end_of_label);
+    tapes.loaded = None;
+    let before = tapes.medium("T01").records;
+    add_snapshot(&store, "", "a", 1_700_000_100, &chunks(1));
+    let error = backup(&world, &store, &mut tapes).unwrap_err();
+    assert!(matches!(error.cause(), Error::WrongMediaSet { .. }), "{error}");
+    assert!(error.to_string().contains("tape inventory --read-all-labels"), "{error}");
+    assert!(tapes.medium("T01").records == before);
+    let inventory = Inventory::load(&world.state).unwrap();
+    let entry = inventory.find_by_label_text("T01").unwrap().unwrap();
+    let catalog = MediaCatalog::load(&world.state, &entry.id).unwrap();
+    assert!(catalog.content().snapshot("main", &first).is_some(), "the evidence is kept");
+}
+
 #[test]
 fn the_wrong_tape_is_refused_by_its_uuid() {
     let world = World::new();
