@@ -475,13 +475,20 @@ impl<'a> PoolWriter<'a> {
     pub fn commit(&mut self) -> Result<()> {
         let Some(tape) = &mut self.loaded else { return Ok(()) };
         tape.device.sync()?;
-        let media = tape.media;
-        tape.uncommitted_bytes = 0;
-        // How full the tape is, is only for display.
-        if let Ok(Some(bytes)) = tape.device.bytes_used() {
-            self.pool.inventory_mut().set_bytes_used(&media, Some(bytes))?;
+        self.catalog()?.commit()?;
+        self.tape()?.uncommitted_bytes = 0;
+        self.note_bytes_used();
+        Ok(())
+    }
+
+    /// Records how full the tape in the drive is. That is only for display, and no reason to fail.
+    fn note_bytes_used(&mut self) {
+        let Some(tape) = &mut self.loaded else { return };
+        let Ok(Some(bytes)) = tape.device.bytes_used() else { return };
+        if let Err(e) = self.pool.inventory_mut().set_bytes_used(&tape.media, Some(bytes)) {
+            self.progress
+                .warn(&format!("tape {}: its fill level was not recorded: {e}", tape.label_text));
         }
-        self.catalog()?.commit()
     }
 
     fn commit_if_due(&mut self) -> Result<()> {
@@ -509,12 +516,11 @@ impl<'a> PoolWriter<'a> {
         error
     }
 
-    /// Takes the tape that this job used before out of the drive.
+    /// Takes the tape that this job used before out of the drive, with all that was registered for
+    /// it committed.
     fn put_away(&mut self) -> Result<()> {
-        if let Some(mut tape) = self.loaded.take() {
-            if let Ok(Some(bytes)) = tape.device.bytes_used() {
-                self.pool.inventory_mut().set_bytes_used(&tape.media, Some(bytes))?;
-            }
+        self.commit()?;
+        if let Some(tape) = self.loaded.take() {
             self.progress.note(&format!("eject media {}", tape.label_text));
             self.loader.unload(Some(tape.device))?;
         }
@@ -523,6 +529,7 @@ impl<'a> PoolWriter<'a> {
 
     /// Ejects the tape in the drive, and puts it back into a slot if there is a robot.
     pub fn eject(&mut self) -> Result<()> {
+        self.commit()?;
         let device = self.loaded.take().map(|tape| tape.device);
         self.loader.unload(device)
     }

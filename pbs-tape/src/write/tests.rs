@@ -437,6 +437,47 @@ fn a_catalog_is_not_believed_when_its_tape_left_the_set() {
     assert!(catalog.content().snapshot("main", &first).is_some(), "the evidence is kept");
 }
 
+/// What was registered for a tape is committed before the tape is taken out of the drive, whatever
+/// becomes of the numbers that are only for display.
+#[test]
+fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
+    for inventory_is_behind in [false, true] {
+        let world = World::new();
+        let (store, _) = filled_store(&world);
+        let mut tapes = library(1, 100, 6);
+        barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+        let pool = crate::media::MediaPool::open_for_writing(
+            &world.state,
+            PoolConfig::new("p1"),
+            tapes.reach(),
+        )
+        .unwrap();
+        let wait = crate::loader::MediaWait::NONE;
+        let mut writer = PoolWriter::start(pool, &mut tapes, &Silent, wait, false, false).unwrap();
+        let digest = datastore::Digest::of(&chunks(1)[0]);
+        let list =
+            chunk_feed::ChunkList { archive: "root.pxar.didx".into(), digests: vec![digest] };
+        let mut feed = chunk_feed::ChunkFeed::start(
+            &store,
+            "main:host/a".into(),
+            vec![list],
+            ChunkOrder::Index,
+            1,
+        );
+        writer.append_chunk_archive(&mut feed, "main").unwrap();
+        let mut inventory = Inventory::load(&world.state).unwrap();
+        let id = inventory.find_by_label_text("T01").unwrap().unwrap().id.clone();
+        if inventory_is_behind {
+            // The fill level can't be stored now.
+            inventory.remove(&id.label.uuid).unwrap();
+            writer.commit().unwrap();
+        }
+        writer.export_media_set().unwrap();
+        let catalog = MediaCatalog::load(&world.state, &id).unwrap();
+        assert!(catalog.content().chunk("main", &digest).is_some(), "{inventory_is_behind}");
+    }
+}
+
 #[test]
 fn the_wrong_tape_is_refused_by_its_uuid() {
     let world = World::new();
