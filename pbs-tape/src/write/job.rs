@@ -340,21 +340,13 @@ impl Job<'_> {
         let prepared = SnapshotReader::open(self.store, namespace, snapshot)
             .map_err(Error::from)
             .and_then(|reader| {
+                check_blobs(&reader)?;
                 let lists = lacking_chunks(&reader, writer, &self.options.store_name)?;
                 Ok((reader, lists))
             });
         let (reader, lists) = match prepared {
             Ok(prepared) => prepared,
-            Err(_) if self.has_vanished(namespace, snapshot)? => {
-                self.progress.note(&format!("snapshot {name} vanished"));
-                self.report.snapshots_vanished.push(name.to_string());
-                return Ok(());
-            }
-            Err(e) => {
-                self.progress.warn(&format!("snapshot {name} can't be read: {e}"));
-                self.report.snapshots_failed.push((name.to_string(), e.to_string()));
-                return Ok(());
-            }
+            Err(e) => return self.unreadable(namespace, snapshot, name, &e),
         };
         self.progress.note(&format!("backup snapshot {name}"));
         let store_name = &self.options.store_name;
@@ -388,14 +380,51 @@ impl Job<'_> {
         check_abort(self.progress)?;
         let archive =
             SnapshotArchiveHeader { snapshot: name.to_string(), store: store_name.clone() };
-        writer.append_snapshot_archive(&archive, &mut || snapshot_files(&reader))?;
+        // All files are opened and all blobs read before the archive is begun: what is wrong on disk
+        // now leaves the tape as it is.
+        let mut is_unreadable = false;
+        let mut files = || snapshot_files(&reader).inspect_err(|_| is_unreadable = true);
+        let appended = writer.append_snapshot_archive(&archive, &mut files);
+        match appended {
+            Err(e) if is_unreadable => return self.unreadable(namespace, snapshot, name, &e),
+            other => other?,
+        }
         self.report.snapshots_written.push(name.to_string());
+        Ok(())
+    }
+
+    /// Records that a snapshot could not be read, or is not there any more. The others go on.
+    fn unreadable(
+        &mut self,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+        name: &str,
+        error: &Error,
+    ) -> Result<()> {
+        if self.has_vanished(namespace, snapshot)? {
+            self.progress.note(&format!("snapshot {name} vanished"));
+            self.report.snapshots_vanished.push(name.to_string());
+        } else {
+            self.progress.warn(&format!("snapshot {name} can't be read: {error}"));
+            self.report.snapshots_failed.push((name.to_string(), error.to_string()));
+        }
         Ok(())
     }
 
     fn has_vanished(&self, namespace: &Namespace, snapshot: &SnapshotPath) -> Result<bool> {
         Ok(self.store.snapshot_info(namespace, snapshot.clone())?.is_none())
     }
+}
+
+/// Proves the blobs of a snapshot against its manifest before anything of it is written. On tape they
+/// would never be looked at again until a restore refuses them.
+fn check_blobs(reader: &SnapshotReader) -> Result<()> {
+    for file in reader.manifest().files() {
+        if ArchiveKind::of(&file.filename) == Some(ArchiveKind::Blob) {
+            reader.blob(&file.filename)?;
+        }
+    }
+    Ok(())
 }
 
 /// The chunks of a snapshot that the set does not hold, index by index in reverse order of the
@@ -438,7 +467,7 @@ fn snapshot_files(reader: &SnapshotReader) -> Result<Vec<Result<SnapshotFile>>> 
     if dir.join(CLIENT_LOG_NAME).is_file() {
         names.push(CLIENT_LOG_NAME.to_string());
     }
-    Ok(names.into_iter().map(|name| snapshot_file(reader, &dir, name)).collect())
+    names.into_iter().map(|name| snapshot_file(reader, &dir, name).map(Ok)).collect()
 }
 
 fn snapshot_file(
@@ -465,6 +494,14 @@ fn snapshot_file(
             size,
             content: Box::new(io::Cursor::new(bytes)),
         });
+    }
+    let is_listed = reader.manifest().files().iter().any(|file| file.filename == name);
+    if is_listed && ArchiveKind::of(&name) == Some(ArchiveKind::Blob) {
+        // Written is what was checked, not what the disk gives the next time.
+        let bytes = reader.blob(&name)?.as_bytes().to_vec();
+        let size = bytes.len() as u64;
+        let content = Box::new(io::Cursor::new(bytes));
+        return Ok(SnapshotFile { name, metadata, size, content });
     }
     let file = reader.open_file(&name)?;
     let size = file.len().map_err(|e| Error::io(&path, e))?;

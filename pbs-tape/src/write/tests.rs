@@ -437,6 +437,31 @@ fn a_catalog_is_not_believed_when_its_tape_left_the_set() {
     assert!(catalog.content().snapshot("main", &first).is_some(), "the evidence is kept");
 }
 
+/// A blob on disk that is not what its manifest says does not go to tape, and stops nobody else.
+#[test]
+fn a_damaged_or_missing_blob_fails_its_snapshot_only() {
+    for is_missing in [false, true] {
+        let world = World::new();
+        let (store, names) = filled_store(&world);
+        let (namespace, snapshot) = datastore::hierarchy::parse_qualified_name(&names[0]).unwrap();
+        let path = store.snapshot_dir(&namespace, &snapshot).join("etc.conf.blob");
+        let mut bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        if !is_missing {
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let mut tapes = library(3, 100, 6);
+        barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+        let report = backup(&world, &store, &mut tapes).unwrap();
+        assert_eq!(report.snapshots_written, [names[1].clone(), names[2].clone()]);
+        assert_eq!(report.snapshots_failed.len(), 1, "{is_missing}");
+        let (name, reason) = &report.snapshots_failed[0];
+        assert_eq!(name, &names[0]);
+        assert!(reason.contains("etc.conf.blob") && !reason.contains("T01"), "{reason}");
+    }
+}
+
 /// What was registered for a tape is committed before the tape is taken out of the drive, whatever
 /// becomes of the numbers that are only for display.
 #[test]
