@@ -129,6 +129,9 @@ impl MediaCatalog {
 
     /// Removes the catalog if it can't be that of the tape whose labels were just read: the tape is
     /// in no set (any more), or the catalog names another tape or set.
+    ///
+    /// A catalog whose beginning can't be read is put aside as `UUID.bad`: it is of no use to anybody
+    /// but an expert, and it must not stand in the way of one that is rebuilt from the tape.
     pub fn destroy_unrelated(state: &StateDir, media: &MediaId) -> Result<()> {
         let Some(set) = media.assigned_set() else {
             return MediaCatalog::destroy(state, &media.label.uuid);
@@ -139,8 +142,17 @@ impl MediaCatalog {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(Error::io(&path, e)),
         };
-        let Some((media_uuid, set_uuid)) = read_labels(&file, &path)? else {
-            return Ok(());
+        let (media_uuid, set_uuid) = match read_labels(&file, &path) {
+            Ok(Some(labels)) => labels,
+            Ok(None) => return Ok(()),
+            Err(Error::CatalogDamaged { .. }) => {
+                let aside = path.with_extension("bad");
+                std::fs::rename(&path, &aside).at(&aside)?;
+                sync_parent(&aside)?;
+                remove_file_if_present(&state.snapshot_list_file(&media.label.uuid))?;
+                return Ok(());
+            }
+            Err(e) => return Err(e),
         };
         let unrelated = media_uuid != media.label.uuid || set_uuid.is_some_and(|it| it != set.uuid);
         if unrelated {
@@ -361,7 +373,9 @@ fn read_labels(file: &File, path: &Path) -> Result<Option<(Uuid, Option<Uuid>)>>
     let mut magic = Vec::new();
     let mut input = BufReader::new(file);
     input.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic).at(path)?;
-    if magic.is_empty() {
+    // Loading such a file cuts its torn first commit off and begins it anew.
+    let is_torn_prefix = (magic.len() as u64) < MAGIC_BYTES && MAGIC_V1_1.starts_with(&magic);
+    if is_torn_prefix || magic.iter().all(|byte| *byte == 0) {
         return Ok(None);
     }
     check_magic(&magic, path)?;

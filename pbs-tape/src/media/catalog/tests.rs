@@ -354,3 +354,26 @@ proptest! {
         let _ = check_catalog_stream(&mut &all[..], Path::new("x"), &example_media());
     }
 }
+
+/// A catalog that is no catalog at all must not stand in the way of a new one.
+#[test]
+fn an_unreadable_catalog_is_put_aside() {
+    let (_folder, state) = state();
+    let media = example_media();
+    let path = state.catalog_file(&media.label.uuid);
+    let aside = path.with_extension("bad");
+    let mut older = example_bytes();
+    older[..8].copy_from_slice(&super::record::MAGIC_V1_0);
+    for bytes in [b"rubbish that is long enough".to_vec(), older] {
+        std::fs::write(&path, &bytes).unwrap();
+        MediaCatalog::destroy_unrelated(&state, &media).unwrap();
+        assert!(!path.exists());
+        assert_eq!(std::fs::read(&aside).unwrap(), bytes);
+    }
+    // What loading heals by itself stays, and so does a sound one.
+    for bytes in [Vec::new(), MAGIC_V1_1[..5].to_vec(), vec![0; 40], example_bytes()] {
+        std::fs::write(&path, &bytes).unwrap();
+        MediaCatalog::destroy_unrelated(&state, &media).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}
