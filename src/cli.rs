@@ -84,10 +84,27 @@ pub fn run() -> ExitCode {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(EXIT_INCOMPLETE),
         Err(error) => {
-            eprintln!("capstan: {error:#}");
+            eprintln!("capstan: {}", message(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// The chain of reasons on one line. Errors of the libraries name their cause in their own text, so
+/// that it is there wherever they are shown; what was said is not said again.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for reason in error.chain() {
+        let reason = reason.to_string();
+        if text.contains(&reason) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&reason);
+    }
+    text
 }
 
 fn dispatch(cli: Cli) -> Result<Outcome> {
@@ -138,6 +155,17 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_reason_is_told_once() {
+        let inner = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let error = ::datastore::Error::io("write", "/x", inner);
+        let error = anyhow::Error::from(error).context("the backup failed");
+        assert_eq!(
+            message(&error),
+            "the backup failed: cannot write /x: No space left on device (os error 28)"
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
