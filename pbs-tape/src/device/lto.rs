@@ -126,8 +126,7 @@ impl TapeDevice for LtoTape {
     }
 
     fn encryption_off(&mut self) -> Result<()> {
-        // No key is ever loaded by this version, and a drive starts without one.
-        Ok(())
+        Ok(self.drive.encryption_off()?)
     }
 
     fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>) -> Result<()> {

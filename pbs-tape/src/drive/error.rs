@@ -124,6 +124,18 @@ pub enum Error {
         /// What was refused.
         reason: String,
     },
+    /// The drive encrypts what is written, or decrypts what is read, and can't be told not to.
+    #[error(
+        "drive {drive}: encryption is on (modes {encryption_mode}/{decryption_mode}) and can't be turned off; remove the key in the software or library that set it"
+    )]
+    EncryptionOn {
+        /// The drive as the user named it.
+        drive: String,
+        /// Encryption mode, 0 = off.
+        encryption_mode: u8,
+        /// Decryption mode, 0 = off.
+        decryption_mode: u8,
+    },
     /// The tape is damaged where it was to be read or written.
     #[error("drive {drive}: {doing}: {sense}; the tape is damaged or the drive needs cleaning")]
     Medium {

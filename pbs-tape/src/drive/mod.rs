@@ -22,6 +22,7 @@
 //!   *not*); they are different results, not flags of one.
 
 mod data;
+mod encryption;
 mod error;
 mod medium;
 mod position;

@@ -2,6 +2,7 @@
 
 mod data;
 mod emulated;
+mod encryption;
 mod medium;
 mod opening;
 mod position;
