@@ -295,6 +295,8 @@ enum ReadState {
     Ended { incomplete: bool },
     /// A filemark came without an end marker.
     EndedWithoutMarker,
+    /// The recorded data ended inside the file, and so did the tape.
+    Torn,
     /// Position unknown.
     Failed,
 }
@@ -362,6 +364,9 @@ impl<'a> StreamReader<'a> {
         loop {
             match self.state {
                 ReadState::Ended { .. } | ReadState::EndedWithoutMarker => return Ok(self.blocks),
+                ReadState::Torn => {
+                    return Err(Error::UnexpectedEndOfData { blocks: self.blocks });
+                }
                 ReadState::Failed => return Err(Error::StreamMisuse("after a read error")),
                 ReadState::Reading => match self.fetch()? {
                     BlockRead::Block { .. } => {}
@@ -388,6 +393,7 @@ impl<'a> StreamReader<'a> {
             ReadState::Ended { .. } => Ok(true),
             ReadState::EndedWithoutMarker => Ok(false),
             ReadState::Reading => Err(Error::StreamMisuse("before its end was reached")),
+            ReadState::Torn => Err(Error::UnexpectedEndOfData { blocks: self.blocks }),
             ReadState::Failed => Err(Error::StreamMisuse("after a read error")),
         }
     }
@@ -398,6 +404,7 @@ impl<'a> StreamReader<'a> {
             ReadState::Ended { incomplete } => Ok(incomplete),
             ReadState::EndedWithoutMarker => Err(Error::NoEndMarker { blocks: self.blocks }),
             ReadState::Reading => Err(Error::StreamMisuse("before its end was reached")),
+            ReadState::Torn => Err(Error::UnexpectedEndOfData { blocks: self.blocks }),
             ReadState::Failed => Err(Error::StreamMisuse("after a read error")),
         }
     }
@@ -418,6 +425,9 @@ impl<'a> StreamReader<'a> {
                 ReadState::EndedWithoutMarker => {
                     return Err(Error::NoEndMarker { blocks: self.blocks });
                 }
+                ReadState::Torn => {
+                    return Err(Error::UnexpectedEndOfData { blocks: self.blocks });
+                }
                 ReadState::Failed => return Err(Error::StreamMisuse("after a read error")),
                 ReadState::Reading => match self.fetch()? {
                     BlockRead::Block { .. } => {}
@@ -432,7 +442,7 @@ impl<'a> StreamReader<'a> {
     }
 
     fn ended_early(&mut self) -> Error {
-        self.state = ReadState::Failed;
+        self.state = ReadState::Torn;
         Error::UnexpectedEndOfData { blocks: self.blocks }
     }
 
@@ -461,7 +471,7 @@ impl<'a> StreamReader<'a> {
                     return Err(Error::Block { block: self.blocks, fault: BlockFault::AfterEnd });
                 }
                 BlockRead::EndOfData => {
-                    return Err(Error::UnexpectedEndOfData { blocks: self.blocks });
+                    return Err(self.ended_early());
                 }
             }
         } else {

@@ -102,21 +102,36 @@ pub(crate) fn walk(
                     return Ok(number + 1);
                 }
                 // Where the tape stands is anybody's guess now.
-                match device.move_to_file(number + 1) {
-                    Err(Error::Drive(e)) if e.is_missing() => return Ok(number + 1),
-                    moved => moved?,
-                }
                 number += 1;
+                if !step_to(device, tape, number, &mut damaged)? {
+                    return Ok(number);
+                }
                 continue;
             }
             Err(e) => return Err(e),
         }
         number += 1;
-        let at = device.file_number()?;
-        if at != number {
-            // Not everything of the file was read (`each` may stop early).
-            device.move_to_file(number)?;
+        // Not everything of the file need have been read: `each` may stop early, and a file that the
+        // power cut off has no filemark that could have been passed.
+        if device.file_number()? != number && !step_to(device, tape, number, &mut damaged)? {
+            return Ok(number);
         }
+    }
+}
+
+/// Goes to a file that may not exist. False: nothing more of this tape can be reached, because it
+/// ends before or because it can't be read up to there, which `damaged` was told.
+fn step_to(
+    device: &mut dyn TapeDevice,
+    tape: &str,
+    number: u64,
+    damaged: &mut impl FnMut(Error) -> Result<()>,
+) -> Result<bool> {
+    match device.move_to_file(number).on_tape(tape, number) {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.cause(), Error::Drive(e) if e.is_missing()) => Ok(false),
+        Err(e) if is_tape_damage(&e) => damaged(e).map(|()| false),
+        Err(e) => Err(e),
     }
 }
 
@@ -131,10 +146,13 @@ fn one_file(
     number: u64,
     each: &mut impl FnMut(TapeFile<'_, '_>) -> Result<()>,
 ) -> Result<Met> {
-    let mut stream = match StreamReader::open(device)? {
-        Opened::File(stream) => stream,
-        Opened::Filemark => return Ok(Met::Filemark),
-        Opened::EndOfData => return Ok(Met::EndOfData),
+    let mut stream = match StreamReader::open(device) {
+        Ok(Opened::File(stream)) => stream,
+        Ok(Opened::Filemark) => return Ok(Met::Filemark),
+        Ok(Opened::EndOfData) => return Ok(Met::EndOfData),
+        // The power went between its only block and the filemark.
+        Err(Error::UnexpectedEndOfData { .. }) => return Ok(Met::File),
+        Err(e) => return Err(e),
     };
     let header = match ContentHeader::read(&mut stream) {
         Ok(header) => header,

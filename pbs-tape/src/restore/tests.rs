@@ -281,6 +281,41 @@ fn a_damaged_snapshot_archive_costs_one_snapshot() {
     }
 }
 
+/// The power went while the last file was written: whatever is whole before it comes back, with no
+/// error, wherever the tape was cut off.
+#[test]
+fn a_torn_last_file_hides_nothing_before_it() {
+    let records = written().library.medium("T01").records;
+    // Behind the labels. A cut behind a filemark tears nothing.
+    for cut in 4..records.len() {
+        if records.get(cut - 1) == Some(&Record::Filemark) {
+            continue;
+        }
+        let mut set = written();
+        let target = set.target();
+        set.library.tapes["T01"].lock().unwrap().records.truncate(cut);
+        let archives = set.library.medium("T01").files()[2..].len();
+        let report = set.restore(&target, &[]);
+        assert!(report.damage.is_empty(), "{cut}: {:?}", report.damage);
+        assert_eq!(report.tapes, set.tapes, "{cut}: the later tapes were read");
+        assert!(report.snapshots_restored.contains(&format!("main:{}", set.names[2])), "{cut}");
+        set.library.loaded = Some("T01".into());
+        let options = CatalogOptions { force: true, scan: true };
+        let report = catalog(&set.world.state, &mut set.library, options, &Silent).unwrap();
+        assert!(report.damage.is_empty(), "{cut}: {:?}", report.damage);
+        let inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+        let id = inventory.find_by_label_text("T01").unwrap().unwrap().id.clone();
+        let catalog = MediaCatalog::load(&set.world.state, &id).unwrap();
+        let mut known = std::collections::BTreeSet::new();
+        for content in catalog.content().stores().values() {
+            known.extend(content.snapshots.values().copied());
+            known.extend(content.chunks().map(|(_, file)| file));
+        }
+        // Everything but the torn file is known.
+        assert_eq!(known.len(), archives - 1, "{cut}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
