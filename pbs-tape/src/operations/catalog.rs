@@ -1,8 +1,9 @@
 //! Rebuilding media catalogs from the tapes alone.
 //!
 //! *Fast*: the catalogs that the tapes carry. A tape starts with those of its predecessors and a job
-//! ends with that of its own, so the last tape of a set usually tells everything. *Scan*: reading
-//! every file of the tape, which always works and takes hours.
+//! ends with that of its own, so the last tape of a set usually tells everything. A tape's own catalog
+//! knows what was written before it and nothing else: it counts only as the last file of the tape.
+//! *Scan*: reading every file of the tape, which always works and takes hours.
 //!
 //! A catalog from tape is checked as a whole before it replaces anything.
 
@@ -104,7 +105,7 @@ pub fn catalog(
         if report.restored.contains(&uuid) {
             return Ok(report);
         }
-        progress.note("the tape does not carry its own catalog: reading all of it");
+        progress.note("the tape does not end with its own catalog: reading all of it");
     }
     report.scanned = true;
     report.damage = scan_catalog(state, &mut *device, &id, progress)?;
@@ -128,7 +129,8 @@ pub(crate) fn restore_catalogs(
     let mut number = FIRST_DATA_FILE;
     loop {
         check_abort(progress)?;
-        let looked = look_for_catalog(state, device, &inventory, id, set, &mut restored);
+        let looked =
+            look_for_catalog(state, device, &inventory, id, set, Place::Leading, &mut restored);
         match looked.on_tape(tape, number) {
             Ok(Looked::CatalogArchive) => number += 1,
             Ok(Looked::SomethingElse) => break,
@@ -141,16 +143,15 @@ pub(crate) fn restore_catalogs(
             Err(e) => return Err(e),
         }
     }
-    if restored.contains(&id.label.uuid) {
-        return Ok(restored);
-    }
     let last = match device.move_to_last_file() {
         Ok(last) => last,
         Err(Error::Drive(e)) if e.is_damaged() => None,
         Err(e) => return Err(e),
     };
-    if let Some(last) = last.filter(|last| *last > number) {
-        let looked = look_for_catalog(state, device, &inventory, id, set, &mut restored);
+    // Whatever ended the loop above may itself be the last file.
+    if let Some(last) = last.filter(|last| *last >= number) {
+        let looked =
+            look_for_catalog(state, device, &inventory, id, set, Place::Last, &mut restored);
         match looked.on_tape(tape, last) {
             Err(e) if !is_tape_damage(&e) => return Err(e),
             Err(e) => progress.warn(&e.to_string()),
@@ -168,13 +169,26 @@ enum Looked {
     SomethingElse,
 }
 
+/// Where on the tape a file is that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// One of the first, where the predecessors' catalogs are.
+    Leading,
+    /// The last, where the tape's own catalog is if a job ended properly.
+    Last,
+}
+
 /// Looks at one file; takes the catalog in it if it is one that is wanted.
+///
+/// The tape's own catalog counts as something else unless it is the last file: behind it is data
+/// that it does not know.
 fn look_for_catalog(
     state: &StateDir,
     device: &mut dyn TapeDevice,
     inventory: &Inventory,
     id: &MediaId,
     set: &MediaSetLabel,
+    place: Place,
     restored: &mut Vec<Uuid>,
 ) -> Result<Looked> {
     let Opened::File(mut stream) = StreamReader::open(device)? else {
@@ -185,6 +199,9 @@ fn look_for_catalog(
         return Ok(Looked::SomethingElse);
     }
     let archive = read_catalog_archive(&mut stream, &header)?;
+    if archive.uuid == id.label.uuid && place != Place::Last {
+        return Ok(Looked::SomethingElse);
+    }
     if let Some(member) = wanted_member(state, inventory, id, set, &archive)
         && take_catalog(state, &mut stream, member)?
     {
@@ -272,7 +289,14 @@ pub(crate) fn scan_catalog(
             damage.push(error.to_string());
             Ok(())
         },
-    )?;
+    );
+    let files = match files {
+        Ok(files) => files,
+        Err(e) => {
+            remove_file_if_present(&state.catalog_temp_file(&id.label.uuid))?;
+            return Err(e);
+        }
+    };
     progress.note(&format!("detected end of data after {files} files"));
     catalog.publish()?;
     Ok(damage)

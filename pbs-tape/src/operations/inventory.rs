@@ -161,7 +161,7 @@ fn restore_missing_catalogs(
         match catalogs_of(state, loader, id, progress) {
             Ok(restored) => {
                 if !restored.contains(&id.label.uuid) {
-                    let reason = "it does not carry its own catalog; load it and run 'tape \
+                    let reason = "it does not end with its own catalog; load it and run 'tape \
                                   catalog --scan'"
                         .to_string();
                     progress.warn(&format!("media '{}': {reason}", id.label.label_text));

@@ -316,6 +316,59 @@ fn a_torn_last_file_hides_nothing_before_it() {
     }
 }
 
+/// The catalog that a job left on the tape says nothing about what a later job wrote behind it: the
+/// tape is read instead.
+#[test]
+fn an_outdated_catalog_on_tape_is_not_taken() {
+    let world = World::new();
+    let store = world.store("source");
+    let mut tapes = library(1, 100, 6);
+    barcode_label(&world.state, &mut tapes, Some("p1"), &Silent).unwrap();
+    let options = TapeBackupOptions::new("main");
+    let pool = || PoolConfig::new("p1");
+    add_snapshot(&store, "", "a", 1_700_000_000, &[noise(1, 1000)]);
+    run_backup(&world.state, &store, pool(), &mut tapes, &options, &Silent).unwrap();
+    let files = tapes.medium("T01").files();
+    let own = files.last().unwrap().clone();
+    let inventory_now = || crate::media::Inventory::load(&world.state).unwrap();
+    let id = inventory_now().find_by_label_text("T01").unwrap().unwrap().id.clone();
+    let path = world.state.catalog_file(&id.label.uuid);
+    let true_content = MediaCatalog::load(&world.state, &id).unwrap();
+    assert!(true_content.content().snapshot("main", "host/a/2023-11-14T22:13:20Z").is_some());
+    for middle in [false, true] {
+        // [labels][own catalog][data] and [labels][data][own catalog][torn data].
+        let mut order: Vec<&Vec<Arc<[u8]>>> = files[..2].iter().collect();
+        if middle {
+            order.extend(&files[2..]);
+            order.push(&files[2]);
+        } else {
+            order.push(&own);
+            order.extend(&files[2..files.len() - 1]);
+        }
+        let mut medium = tapes.tapes["T01"].lock().unwrap();
+        medium.records.clear();
+        for file in order {
+            medium.records.extend(file.iter().cloned().map(Record::Block));
+            medium.records.push(Record::Filemark);
+        }
+        drop(medium);
+        tapes.loaded = Some("T01".into());
+        let options = CatalogOptions { force: true, scan: false };
+        let report = catalog(&world.state, &mut tapes, options, &Silent).unwrap();
+        assert!(report.scanned, "{middle}");
+        let rebuilt = MediaCatalog::load(&world.state, &id).unwrap();
+        assert!(rebuilt.content().snapshot("main", "host/a/2023-11-14T22:13:20Z").is_some());
+        // Where no catalog may be scanned for, its lack is told.
+        std::fs::remove_file(&path).unwrap();
+        let options = InventoryOptions { catalog: true, ..InventoryOptions::default() };
+        let report = inventory(&world.state, &mut tapes, &options, &Silent).unwrap();
+        assert_eq!((report.failed.len(), report.catalogs.len()), (1, 0), "{report:?}");
+        assert!(!path.exists(), "{middle}");
+        tapes.loaded = Some("T01".into());
+        catalog(&world.state, &mut tapes, CatalogOptions::default(), &Silent).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
