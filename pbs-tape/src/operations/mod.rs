@@ -28,6 +28,23 @@ fn lock_pool_of(state: &StateDir, pool: Option<&str>) -> Result<Lock> {
     }
 }
 
+/// The locks of the pool and of the set that a tape belongs to.
+///
+/// A job that writes holds its set while it asks the pool for another tape. So the set is never waited
+/// for with the pool in hand: both would wait for each other until one gives up.
+fn lock_pool_and_set(state: &StateDir, id: &MediaId) -> Result<(Lock, Option<Lock>)> {
+    loop {
+        let pool = lock_pool_of(state, id.pool())?;
+        let Some(set) = id.assigned_set() else { return Ok((pool, None)) };
+        if let Some(set) = state.try_lock_media_set(&set.uuid)? {
+            return Ok((pool, Some(set)));
+        }
+        drop(pool);
+        // Until it is free, or until waiting took too long.
+        drop(state.lock_media_set(&set.uuid)?);
+    }
+}
+
 fn media_id(labels: &Labels) -> MediaId {
     MediaId {
         label: labels.media.clone(),
@@ -38,11 +55,7 @@ fn media_id(labels: &Labels) -> MediaId {
 /// Lets the inventory know a tape whose labels were read, and drops a catalog that can't be its own.
 fn inventorize(state: &StateDir, labels: &Labels) -> Result<MediaId> {
     let id = media_id(labels);
-    let _pool_lock = lock_pool_of(state, id.pool())?;
-    let _set_lock = match id.assigned_set() {
-        Some(set) => Some(state.lock_media_set(&set.uuid)?),
-        None => None,
-    };
+    let _locks = lock_pool_and_set(state, &id)?;
     MediaCatalog::destroy_unrelated(state, &id)?;
     Inventory::load(state)?.store(id.clone(), false)?;
     Ok(id)

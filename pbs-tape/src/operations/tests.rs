@@ -121,9 +121,16 @@ fn who_waits_for_a_set_does_not_hold_the_pool() {
     let (_device, labels) = open_and_read_labels(&mut tapes, &Silent).unwrap();
     let mut labels = labels.unwrap();
     let set = uuid::Uuid::new_v4();
-    if let Some(found) = &mut labels.media_set {
-        found.label.uuid = set;
-    }
+    labels.media_set = Some(crate::format::label::MediaSetLabelOnTape {
+        label: crate::format::label::MediaSetLabel {
+            ctime: 1,
+            encryption_key_fingerprint: None,
+            pool: "p1".into(),
+            seq_nr: 0,
+            uuid: set,
+        },
+        key_config: None,
+    });
     let held = world.state.lock_media_set(&set).unwrap();
     let patient = world.state.clone().with_lock_wait(std::time::Duration::from_secs(20));
     let short = world.state.clone().with_lock_wait(std::time::Duration::from_secs(2));

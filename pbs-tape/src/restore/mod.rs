@@ -131,13 +131,14 @@ pub fn run_restore(
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
     let start = Instant::now();
+    // Nobody may write on the set, or reuse its tapes, from here on: what the inventory says about
+    // it is only true under this lock.
+    let _set_lock = state.lock_media_set(&options.media_set)?;
     let inventory = Inventory::load(state)?;
     let set = inventory.media_set(&options.media_set)?;
     if set.is_empty() {
         return Err(Error::UnknownMediaSet { set: options.media_set });
     }
-    // Nobody may write on the set, or reuse its tapes, meanwhile.
-    let _set_lock = state.lock_media_set(&options.media_set)?;
     // And nobody may collect garbage before the snapshots are there that keep the chunks.
     let _store_locks: Vec<SharedGuard> = options
         .stores

@@ -369,6 +369,31 @@ fn an_outdated_catalog_on_tape_is_not_taken() {
     }
 }
 
+/// What the inventory says about a set is read when nobody can change it any more.
+#[test]
+fn a_set_that_is_taken_away_while_waiting_for_it_is_not_read() {
+    let set = written();
+    let target = set.target();
+    let held = set.world.state.lock_media_set(&set.uuid).unwrap();
+    let options = set.options(&target, &[]);
+    let patient = set.world.state.clone().with_lock_wait(Duration::from_secs(60));
+    let mut tapes = set.library;
+    std::thread::scope(|scope| {
+        let restoring =
+            scope.spawn(|| run_restore(&patient, &mut tapes, &options, &Silent).map(|r| r.tapes));
+        // Long enough to get to the lock; whatever happens in it, the result must be the same.
+        std::thread::sleep(Duration::from_millis(100));
+        let mut inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+        let members = inventory.media_set(&set.uuid).unwrap();
+        for media in members.members().iter().flatten() {
+            inventory.remove(media).unwrap();
+        }
+        drop(held);
+        let error = restoring.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::UnknownMediaSet { .. }), "{error}");
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
