@@ -123,12 +123,10 @@ fn select(
         if wanted.iter().any(|known| known.name == *text) {
             continue;
         }
-        let mut skip = |reason: &str| {
-            job.progress.warn(&format!("snapshot {text} is left out: {reason}"));
-            report.snapshots_skipped.push((text.clone(), reason.to_string()));
-        };
         let Some(target) = job.options.stores.target(store) else {
-            skip("its datastore is not mapped");
+            // Who names a snapshot wants it: leaving it out is no success.
+            let error = bad(format!("datastore {store} is not mapped to any target"));
+            report.failed(job.progress, text, &error);
             continue;
         };
         let Some((media, file)) = catalogs.find_snapshot(store, name) else {
@@ -137,7 +135,9 @@ fn select(
             continue;
         };
         if exists(&target.store, &namespace, &snapshot)? {
-            skip("it exists already");
+            let reason = "it exists already".to_string();
+            job.progress.warn(&format!("snapshot {text} is left out: {reason}"));
+            report.snapshots_skipped.push((text.clone(), reason));
             continue;
         }
         // Both parts of the path were parsed and printed again: no name leads out of the folder.

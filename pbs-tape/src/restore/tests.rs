@@ -394,6 +394,21 @@ fn a_set_that_is_taken_away_while_waiting_for_it_is_not_read() {
     });
 }
 
+/// Who names a snapshot wants it: one that can't be brought back is a failure, whatever the reason.
+#[test]
+fn a_chosen_snapshot_of_an_unmapped_store_is_a_failure() {
+    let mut set = written();
+    let target = set.target();
+    let mut options = set.options(&target, &[0, 1]);
+    let only = |_: &str| -> Result<SharedStore> { Ok(target.clone()) };
+    options.stores = StoreMap::parse("elsewhere=target", &only).unwrap();
+    let report = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap();
+    assert_eq!(report.snapshots_failed.len(), 2);
+    assert!(report.snapshots_failed[0].1.contains("main"), "{:?}", report.snapshots_failed);
+    assert!(report.snapshots_skipped.is_empty());
+    assert!(report.into_result().is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
