@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::catalog::MediaCatalog;
 use super::inventory::Inventory;
 use super::state::StateDir;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use super::set_members::MediaSet;
 
@@ -27,6 +27,25 @@ impl SetCatalogs {
             catalogs.insert(MediaCatalog::load(state, &entry.id)?);
         }
         Ok(catalogs)
+    }
+
+    /// Loads the catalogs that there are, for reading only: what they know is true without the others.
+    /// With them, the errors of those that can't be loaded.
+    pub fn load_available(
+        state: &StateDir,
+        inventory: &Inventory,
+        set: &MediaSet,
+    ) -> Result<(SetCatalogs, Vec<Error>)> {
+        let mut catalogs = SetCatalogs::default();
+        let mut lacking = Vec::new();
+        for media in set.members().iter().flatten() {
+            let entry = inventory.require(media)?;
+            match MediaCatalog::load(state, &entry.id) {
+                Ok(catalog) => catalogs.insert(catalog),
+                Err(e) => lacking.push(e),
+            }
+        }
+        Ok((catalogs, lacking))
     }
 
     /// Adds a catalog, or replaces that of the same tape.

@@ -14,7 +14,7 @@ use super::tape_files::{
     TapeFile, Verdict, ignore_if_abandoned, judge_chunk_archive, judge_whole_file, walk,
 };
 use super::unpack::{Groups, finish, unpack};
-use super::{Job, RestoreReport, Target};
+use super::{Job, RestoreReport, Target, is_about_one_tape};
 use crate::error::{Error, Result};
 use crate::format::chunk_archive::ChunkArchiveReader;
 use crate::format::header::ContentKind;
@@ -32,7 +32,14 @@ pub(super) fn restore(
 ) -> Result<()> {
     let mut groups = Groups::default();
     for media in members {
-        let (id, mut device) = job.load(loader, media, report)?;
+        let (id, mut device) = match job.load(loader, media, report) {
+            Ok(loaded) => loaded,
+            Err(e) if is_about_one_tape(&e) => {
+                report.damaged(job.progress, &e);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         let tape = id.label.label_text.clone();
         let mut catalog = MediaCatalog::create_temporary(job.state, &id)?;
         let damage_before = report.damage.len();
@@ -47,9 +54,20 @@ pub(super) fn restore(
                 failures.borrow_mut().push(error.to_string());
                 Ok(())
             },
-        )?;
+        );
         report.damage.extend(failures.into_inner());
-        job.progress.note(&format!("detected end of data after {files} files"));
+        match files {
+            Ok(files) => {
+                job.progress.note(&format!("detected end of data after {files} files"));
+            }
+            Err(e) if matches!(e.cause(), Error::Drive(_)) && is_about_one_tape(&e) => {
+                report.damaged(job.progress, &e);
+            }
+            Err(e) => {
+                remove_file_if_present(&job.state.catalog_temp_file(media))?;
+                return Err(e);
+            }
+        }
         let is_sound = report.damage.len() == damage_before;
         if is_sound || !MediaCatalog::exists(job.state, media) {
             catalog.publish()?;
@@ -92,12 +110,7 @@ fn snapshot_archive(
     let (number, uuid) = (file.number, file.uuid());
     let archive = match read_snapshot_archive_header(file.stream, &file.header) {
         Ok(archive) => archive,
-        Err(e) => {
-            return match judge_whole_file(file.stream) {
-                Ok(Verdict::Ignore) => Ok(()),
-                _ => Err(e),
-            };
-        }
+        Err(e) => return ignore_if_abandoned(file.stream, e),
     };
     let name = format!("{}:{}", archive.store, archive.snapshot);
     job.progress.note(&format!("File {number}: snapshot archive {name}"));

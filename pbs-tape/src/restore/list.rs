@@ -12,9 +12,9 @@ use datastore::{Namespace, SnapshotPath};
 use uuid::Uuid;
 
 use super::chunks::store_chunks;
-use super::tape_files::{is_tape_damage, judge_chunk_archive};
+use super::tape_files::judge_chunk_archive;
 use super::unpack::{Groups, exists, finish, read_manifest};
-use super::{Job, RestoreReport, SharedStore, Target};
+use super::{Job, RestoreReport, SharedStore, Target, is_about_one_tape};
 use crate::device::TapeDevice;
 use crate::error::{Error, IoResultExt, Result, ResultExt};
 use crate::format::block::{Opened, StreamReader};
@@ -51,8 +51,16 @@ pub(super) fn restore(
     set: &MediaSet,
     report: &mut RestoreReport,
 ) -> Result<()> {
-    let members = set.require_complete()?;
-    let catalogs = SetCatalogs::load(job.state, job.inventory, set)?;
+    // A tape or catalog that is lost costs no more than what was only there: every snapshot is checked
+    // for all its chunks before it appears.
+    let members: Vec<Uuid> = set.members().iter().copied().flatten().collect();
+    if let Err(e) = set.require_complete() {
+        job.progress.warn(&e.to_string());
+    }
+    let (catalogs, lacking) = SetCatalogs::load_available(job.state, job.inventory, set)?;
+    for error in lacking {
+        job.progress.warn(&error.to_string());
+    }
     let mut wanted = select(job, &catalogs, report)?;
     // The lock on the set makes these folders ours alone; an earlier try may have left something.
     let folders: Vec<PathBuf> = job
@@ -130,7 +138,10 @@ fn select(
             continue;
         };
         let Some((media, file)) = catalogs.find_snapshot(store, name) else {
-            let error = bad(format!("it is not in media set {}", job.options.media_set));
+            let error = bad(format!(
+                "none of the catalogs of media set {} knows it",
+                job.options.media_set
+            ));
             report.failed(job.progress, text, &error);
             continue;
         };
@@ -180,14 +191,25 @@ fn fetch_archives(
             continue;
         }
         here.sort_by_key(|one| one.file);
-        let (id, mut device) = job.load(loader, media, report)?;
+        let (id, mut device) = match job.load(loader, media, report) {
+            Ok(loaded) => loaded,
+            Err(e) if is_about_one_tape(&e) => {
+                report.damaged(job.progress, &e);
+                for one in here {
+                    one.failed = true;
+                    report.failed(job.progress, &one.name, &e);
+                }
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         for one in here {
             check_abort(job.progress)?;
             job.progress.note(&format!("File {}: snapshot archive {}", one.file, one.name));
             let fetched = fetch_archive(&mut *device, one).on_tape(&id.label.label_text, one.file);
             match fetched {
                 Ok(()) => {}
-                Err(e) if is_tape_damage(&e) || matches!(e.cause(), Error::Datastore(_)) => {
+                Err(e) if is_about_one_tape(&e) || matches!(e.cause(), Error::Datastore(_)) => {
                     one.failed = true;
                     report.failed(job.progress, &one.name, &e);
                 }
@@ -281,7 +303,15 @@ fn fetch_chunks(
     }
     for media in members {
         let Some(files) = plan.remove(media) else { continue };
-        let (id, mut device) = job.load(loader, media, report)?;
+        let (id, mut device) = match job.load(loader, media, report) {
+            Ok(loaded) => loaded,
+            // What lacks these chunks is found out when it is to appear.
+            Err(e) if is_about_one_tape(&e) => {
+                report.damaged(job.progress, &e);
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         for (file, (store, digests)) in files {
             check_abort(job.progress)?;
             let Some(target) = job.options.stores.target(&store) else { continue };
@@ -291,7 +321,7 @@ fn fetch_chunks(
                     .on_tape(&id.label.label_text, file);
             match fetched {
                 Ok(()) => {}
-                Err(e) if is_tape_damage(&e) => report.damaged(job.progress, &e),
+                Err(e) if is_about_one_tape(&e) => report.damaged(job.progress, &e),
                 Err(e) => return Err(e),
             }
         }

@@ -149,7 +149,11 @@ pub fn run_restore(
     let job = Job { state, inventory: &inventory, options, progress };
     let mut report = RestoreReport::new(options.media_set);
     if options.snapshots.is_empty() {
-        let members = set.require_complete()?;
+        // What the other tapes hold comes back, but nobody may take it for everything.
+        if let Err(e) = set.require_complete() {
+            report.damaged(progress, &e);
+        }
+        let members: Vec<Uuid> = set.members().iter().copied().flatten().collect();
         full::restore(&job, loader, &members, &mut report)?;
     } else {
         list::restore(&job, loader, &set, &mut report)?;
@@ -185,6 +189,18 @@ impl Job<'_> {
             report.tapes.push(text.clone());
         }
         Ok((id, device))
+    }
+}
+
+/// True if an error is about one tape, or about the drive while that tape was in it: the other tapes
+/// are worth a try. An abort, a datastore that takes no more and a state directory that can't be
+/// written would meet every other tape as well.
+fn is_about_one_tape(error: &Error) -> bool {
+    match error.cause() {
+        Error::Drive(e) => !e.is_aborted(),
+        Error::Aborted | Error::Datastore(_) | Error::Io { .. } => false,
+        Error::CatalogOrder { .. } | Error::StreamMisuse(_) => false,
+        _ => true,
     }
 }
 

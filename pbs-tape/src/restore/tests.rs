@@ -169,19 +169,6 @@ fn damage_costs_only_what_depends_on_it() {
 }
 
 #[test]
-fn a_missing_tape_fails_before_anything_is_visible() {
-    let mut set = written();
-    let target = set.target();
-    set.library.exported.push(set.tapes[1].clone());
-    let options = set.options(&target, &[]);
-    let error = run_restore(&set.world.state, &mut set.library, &options, &Silent).unwrap_err();
-    assert!(error.to_string().contains(&set.tapes[1]), "{error}");
-    set.library.exported.clear();
-    set.restore(&target, &[]);
-    set.assert_restored(&target, &[0, 1, 2]);
-}
-
-#[test]
 fn groups_of_another_owner_are_not_touched() {
     let mut set = written();
     let target = set.target();
@@ -407,6 +394,61 @@ fn a_chosen_snapshot_of_an_unmapped_store_is_a_failure() {
     assert!(report.snapshots_failed[0].1.contains("main"), "{:?}", report.snapshots_failed);
     assert!(report.snapshots_skipped.is_empty());
     assert!(report.into_result().is_err());
+}
+
+/// A tape that can't be loaded costs what is on it; the others are read nevertheless.
+#[test]
+fn a_tape_that_does_not_load_does_not_hide_the_others() {
+    for chosen in [&[][..], &[0, 1, 2]] {
+        let mut set = written();
+        let target = set.target();
+        set.library.exported.push(set.tapes[0].clone());
+        let report = set.restore(&target, chosen);
+        assert!(set.tapes[1..].iter().all(|text| report.tapes.contains(text)), "{chosen:?}");
+        assert!(report.damage.iter().any(|text| text.contains("T01")), "{:?}", report.damage);
+        assert_eq!(report.snapshots_restored, [format!("main:{}", set.names[2])]);
+        assert!(!report.snapshots_failed.is_empty(), "{chosen:?}");
+        set.assert_restored(&target, &[2]);
+        assert!(report.into_result().is_err());
+        set.library.exported.clear();
+        set.restore(&target, &[]);
+        set.assert_restored(&target, &[0, 1, 2]);
+    }
+}
+
+/// A tape that the inventory lost takes with it only what is on no other.
+#[test]
+fn a_hole_in_the_set_costs_only_what_was_there() {
+    for chosen in [&[][..], &[0, 2]] {
+        let mut set = written();
+        let target = set.target();
+        let mut inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+        let lost = inventory.media_set(&set.uuid).unwrap().members()[0].unwrap();
+        inventory.remove(&lost).unwrap();
+        let report = set.restore(&target, chosen);
+        assert!(set.tapes[1..].iter().all(|text| report.tapes.contains(text)), "{chosen:?}");
+        assert_eq!(report.snapshots_restored, [format!("main:{}", set.names[2])]);
+        set.assert_restored(&target, &[2]);
+        // The user must hear that there is more.
+        assert!(report.into_result().is_err());
+    }
+}
+
+/// So does a tape without catalog when chosen snapshots are looked for.
+#[test]
+fn a_lost_catalog_does_not_hide_those_of_other_tapes() {
+    let mut set = written();
+    let target = set.target();
+    let inventory = crate::media::Inventory::load(&set.world.state).unwrap();
+    let first = inventory.find_by_label_text("T01").unwrap().unwrap().id.label.uuid;
+    MediaCatalog::destroy(&set.world.state, &first).unwrap();
+    let report = set.restore(&target, &[2]);
+    assert_eq!(report.snapshots_restored, [format!("main:{}", set.names[2])]);
+    report.into_result().unwrap();
+    set.assert_restored(&target, &[2]);
+    let report = set.restore(&target, &[0]);
+    assert_eq!(report.snapshots_failed.len(), 1);
+    set.assert_restored(&target, &[2]);
 }
 
 proptest! {
