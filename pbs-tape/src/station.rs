@@ -1,10 +1,11 @@
 //! A drive with the library that feeds it, or with a person who does.
 //!
 //! Two programs at one tape would destroy each other's work, so a station holds the drive's lock as
-//! long as it exists. The lock goes with the drive's address: two configured names of one drive
-//! exclude each other. The robot is shared: it is opened for each move only, and looks before it
+//! long as it exists. The lock goes with the drive's address, links followed: two configured names of
+//! one drive exclude each other, and so do `/dev/sg3` and the link below `/dev/tape/by-id` to it. The robot is shared: it is opened for each move only, and looks before it
 //! moves.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ impl DriveStation {
         progress: Arc<dyn Progress>,
         lock_wait: Duration,
     ) -> Result<DriveStation> {
-        let lock = state.lock_drive(&config.address.to_string(), lock_wait)?;
+        let lock = state.lock_drive(&lock_name(&config.address), lock_wait)?;
         Ok(DriveStation { config, connect, progress, _lock: lock })
     }
 
@@ -100,6 +101,18 @@ impl DriveStation {
             .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
         Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
     }
+}
+
+/// What names the drive for its lock. A path that can't be followed stands for itself: opening the
+/// drive will tell what is wrong with it.
+fn lock_name(address: &Address) -> String {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    match address {
+        Address::Sg(path) => Address::Sg(real(path)),
+        Address::Vtl { dir, unit } => Address::Vtl { dir: real(dir), unit: *unit },
+        other => other.clone(),
+    }
+    .to_string()
 }
 
 impl MediaLoader for DriveStation {
@@ -175,5 +188,35 @@ impl MediaLoader for DriveStation {
         }
         let drive = self.config.changer_drive;
         Ok(self.open_changer()?.export(label_text, Some(drive))?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/dev/sg3` and the links of udev that lead to it are one drive.
+    #[test]
+    fn links_to_a_node_have_its_lock_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = folder.path().canonicalize().unwrap().join("sg3");
+        let link = folder.path().join("scsi-12345-sg");
+        std::fs::write(&node, b"").unwrap();
+        std::os::unix::fs::symlink(&node, &link).unwrap();
+        let name = |path: &std::path::Path| lock_name(&Address::Sg(path.to_path_buf()));
+        assert_eq!(name(&link), name(&node));
+        assert_eq!(name(&node), node.display().to_string());
+        // A node that is away keeps the name that the user gave it.
+        let absent = folder.path().join("sg9");
+        assert_eq!(name(&absent), absent.display().to_string());
+
+        let lib = folder.path().join("lib");
+        let other = folder.path().join("lib-link");
+        std::fs::create_dir(&lib).unwrap();
+        std::os::unix::fs::symlink(&lib, &other).unwrap();
+        let drive = |dir: &std::path::Path| {
+            lock_name(&format!("vtl:{}#drive0", dir.display()).parse().unwrap())
+        };
+        assert_eq!(drive(&lib), drive(&other));
     }
 }
