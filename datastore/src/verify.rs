@@ -117,11 +117,11 @@ impl<'a> Verifier<'a> {
             }
             Err(error)
                 if error.is_missing()
-                    && !self
+                    && self
                         .store
                         .storage()
                         .meta(&self.store.snapshot_dir(namespace, snapshot))
-                        .is_ok() =>
+                        .is_err() =>
             {
                 report.ok = true;
                 report.skipped = Some("it was removed meanwhile".into());
