@@ -4,7 +4,7 @@ use datastore::Progress;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{lock_pool_of, media_id};
+use super::{lock_pool_and_set, media_id};
 use crate::error::{Error, Result};
 use crate::loader::{MediaLoader, read_tape_labels};
 use crate::media::{Inventory, MediaCatalog, StateDir};
@@ -64,11 +64,7 @@ pub fn format(
         return Ok(Formatted { label_text: None, uuid: None });
     };
     let id = media_id(&labels);
-    let _pool_lock = lock_pool_of(state, id.pool())?;
-    let _set_lock = match id.assigned_set() {
-        Some(set) => Some(state.lock_media_set(&set.uuid)?),
-        None => None,
-    };
+    let _locks = lock_pool_and_set(state, &id)?;
     // A tape that keeps its data must stay known.
     device.require_erasable()?;
     // First forgotten, then erased: a crash in between leaves data that nobody counts on.
