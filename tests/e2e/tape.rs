@@ -95,7 +95,7 @@ fn a_datastore_goes_to_tape_and_back() {
     wrong.extend(args!["source:host/nobody/2024-05-01T10:00:00Z"]);
     let run = world.attempt(world.tape(wrong));
     assert_eq!(run.code(), Some(3), "{run}");
-    run.says(&["host/nobody", "not in media set"]);
+    run.says(&["host/nobody", "none of the catalogs of media set"]);
 }
 
 #[test]
