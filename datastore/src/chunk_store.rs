@@ -206,12 +206,6 @@ impl ChunkStore {
         self.storage.meta(&self.path(digest)).ok().map(|meta| meta.inode)
     }
 
-    /// Length of a chunk's file in bytes, if it is there.
-    pub fn stored_bytes(&self, digest: &Digest) -> Option<u64> {
-        let meta = self.storage.meta(&self.path(digest)).ok()?;
-        (meta.kind == Kind::File).then_some(meta.len)
-    }
-
     /// Sets a damaged chunk aside as `<digest>.N.bad`, so that the next backup of its content
     /// writes it anew and heals every snapshot that uses it. A chunk that is already gone is fine.
     ///

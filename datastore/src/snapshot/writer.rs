@@ -184,11 +184,6 @@ impl SnapshotWriter {
         self.base.as_ref().map(|base| &base.snapshot)
     }
 
-    /// The base snapshot's manifest.
-    pub fn base_manifest(&self) -> Option<&Manifest> {
-        self.base.as_ref().map(|base| &base.manifest)
-    }
-
     /// The index of the same archive in the base snapshot, if its chunks may be reused: it must be
     /// sound, and encrypted exactly if `crypt_mode` is.
     pub fn base_index(&self, filename: &str, crypt_mode: CryptMode) -> Option<Index> {
