@@ -6,8 +6,10 @@
 //!   in the same folder and renamed.
 //! * A chunk that is already there is *touched*: garbage collection removes only what was not
 //!   touched for a day, so whoever relies on a chunk touches it first. Insertion and the
-//!   collector's decision about one chunk exclude each other through one mutex, so a chunk is
-//!   either touched first and kept, or removed first and then written anew.
+//!   collector's decision about one chunk exclude each other through a mutex, so a chunk is
+//!   either touched first and kept, or removed first and then written anew. Every rule here is about
+//!   one chunk, so there is a mutex for each of [`SHARDS`] parts of the digests: threads that store
+//!   different chunks do not wait for each other's disk.
 //! * An existing chunk is believed if it has the length that ours has. An empty file (a crash of
 //!   some other program) is overwritten. A chunk of another length is legal, because compressors
 //!   differ; the shorter one wins, as the format prescribes, but only if its CRC proves it whole.
@@ -15,7 +17,7 @@
 //!   system, which it does before the manifest appears; see [`crate::snapshot::writer`].
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::blob::{BlobKind, ChunkName, DataBlob, ENCODED_CHUNK_BYTES_MAX};
 use crate::digest::Digest;
@@ -27,6 +29,8 @@ pub const CHUNKS_DIR: &str = ".chunks";
 /// Mode of the folder of chunks and of those in it.
 pub const CHUNKS_DIR_MODE: u32 = 0o750;
 const CHUNK_MODE: u32 = 0o644;
+/// Parts of the digests that are locked each on its own.
+const SHARDS: usize = 256;
 
 /// When written chunks become durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +59,7 @@ pub struct ChunkStore {
     dir: PathBuf,
     sync_level: SyncLevel,
     /// Held for each insertion and for each decision to remove a chunk.
-    mutex: Mutex<()>,
+    shards: Box<[Mutex<()>]>,
 }
 
 impl ChunkStore {
@@ -73,7 +77,27 @@ impl ChunkStore {
     }
 
     pub(crate) fn open(storage: SharedStorage, base: &Path, sync_level: SyncLevel) -> ChunkStore {
-        ChunkStore { storage, dir: base.join(CHUNKS_DIR), sync_level, mutex: Mutex::new(()) }
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        ChunkStore { storage, dir: base.join(CHUNKS_DIR), sync_level, shards }
+    }
+
+    /// The folder of all chunks.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs a decision about one chunk while nobody else inserts, touches or removes it.
+    pub fn exclusively<R>(&self, digest: &Digest, decide: impl FnOnce() -> R) -> R {
+        let _guard = self.lock(digest);
+        decide()
+    }
+
+    fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        // The digest's first byte chooses; the remainder is always inside. A panic of another thread
+        // cannot leave a chunk half inserted: the rename decides.
+        #[expect(clippy::indexing_slicing, reason = "there are SHARDS of them")]
+        let shard = &self.shards[usize::from(digest.prefix() >> 8) % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a chunk lies.
@@ -84,8 +108,7 @@ impl ChunkStore {
     /// Inserts an encoded chunk. If it is there already it is touched instead.
     pub fn insert(&self, digest: &Digest, blob: &DataBlob) -> Result<Inserted> {
         let path = self.path(digest);
-        // A panic of another thread cannot leave a chunk half inserted: the rename decides.
-        let _guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.lock(digest);
         if let Some(stored_bytes) = self.keep_existing(digest, blob, &path)? {
             return Ok(Inserted { duplicate: true, stored_bytes });
         }
@@ -169,7 +192,7 @@ impl ChunkStore {
     /// there as an empty file, which is no chunk.
     pub fn touch(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
-        let _guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.lock(digest);
         match self.storage.meta(&path) {
             Ok(meta) if meta.kind == Kind::File && meta.len > 0 => {}
             Ok(_) => return Ok(false),
@@ -217,7 +240,7 @@ impl ChunkStore {
         is_sound: &dyn Fn(&DataBlob) -> bool,
     ) -> Result<Option<PathBuf>> {
         let path = self.path(digest);
-        let _guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.lock(digest);
         let candidate = |number: u8| path.with_extension(format!("{number}.bad"));
         let free = (0..9).map(candidate).find(|bad| self.storage.meta(bad).is_err());
         let bad = free.unwrap_or_else(|| candidate(9));

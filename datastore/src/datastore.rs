@@ -90,9 +90,22 @@ impl Datastore {
             result => result.map_err(|e| Error::io("create", base, e))?,
         }
         let base = base.canonicalize().map_err(|e| Error::io("open", base, e))?;
-        let storage: SharedStorage =
-            Arc::new(RealStorage::new(&base).map_err(|e| Error::io("open", &base, e))?);
-        for entry in storage.list(&base).map_err(|e| Error::io("list", &base, e))? {
+        let storage = RealStorage::new(&base).map_err(|e| Error::io("open", &base, e))?;
+        let store = Datastore::create_on(&base, Arc::new(storage), options)?;
+        // Not before: a folder that turned out to be somebody else's keeps its mode.
+        set_mode(&base, DIR_MODE)?;
+        Ok(store)
+    }
+
+    /// As [`Datastore::create`], on another storage, in a folder that is there in both: `base` is also
+    /// a real folder, because locks are state of the kernel.
+    pub fn create_on(
+        base: &Path,
+        storage: SharedStorage,
+        options: &Options,
+    ) -> Result<Arc<Datastore>> {
+        let refuse = |reason: String| Error::NotADatastore { path: base.to_path_buf(), reason };
+        for entry in storage.list(base).map_err(|e| Error::io("list", base, e))? {
             let name = entry.name.unwrap_or_default();
             if name == CHUNKS_DIR {
                 return Err(Error::Exists { what: format!("a datastore in {}", base.display()) });
@@ -107,19 +120,18 @@ impl Datastore {
         {
             return Err(refuse(format!("it lies inside the datastore {}", outer.display())));
         }
-        set_mode(&base, DIR_MODE)?;
         let building = temp_path(&base.join(".chunks_new"));
         storage.create_dir(&building, DIR_MODE).map_err(|e| Error::io("create", &building, e))?;
         let build = || -> Result<()> {
             ChunkStore::create(&storage, &building)?;
             let (from, to) = (building.join(CHUNKS_DIR), base.join(CHUNKS_DIR));
             if options.sync_level != SyncLevel::None {
-                storage.sync_filesystem(&base).map_err(|e| Error::io("sync", &base, e))?;
+                storage.sync_filesystem(base).map_err(|e| Error::io("sync", base, e))?;
             }
             storage.rename(&from, &to).map_err(|e| Error::io("rename", &from, e))?;
             storage.remove_dir(&building).map_err(|e| Error::io("remove", &building, e))?;
             if options.sync_level != SyncLevel::None {
-                storage.sync_dir(&base).map_err(|e| Error::io("sync", &base, e))?;
+                storage.sync_dir(base).map_err(|e| Error::io("sync", base, e))?;
             }
             Ok(())
         };
@@ -128,7 +140,7 @@ impl Datastore {
             let _ = remove_tree(&*storage, &building);
             return Err(error);
         }
-        Datastore::open(&base, options)
+        Datastore::open_on(base, storage, options)
     }
 
     /// Opens a datastore.
@@ -142,8 +154,19 @@ impl Datastore {
             }
             Err(error) => return Err(Error::io("open", base, error)),
         };
-        let storage: SharedStorage =
-            Arc::new(RealStorage::new(&base).map_err(|e| Error::io("open", &base, e))?);
+        let storage = RealStorage::new(&base).map_err(|e| Error::io("open", &base, e))?;
+        Datastore::open_on(&base, Arc::new(storage), options)
+    }
+
+    /// As [`Datastore::open`], on another storage; see [`Datastore::create_on`].
+    pub fn open_on(
+        base: &Path,
+        storage: SharedStorage,
+        options: &Options,
+    ) -> Result<Arc<Datastore>> {
+        let refuse =
+            |reason: &str| Error::NotADatastore { path: base.to_path_buf(), reason: reason.into() };
+        let base = base.canonicalize().map_err(|e| Error::io("open", base, e))?;
         match storage.meta(&base.join(CHUNKS_DIR)) {
             Ok(meta) if meta.kind == Kind::Dir => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -110,6 +110,8 @@ pub trait Storage: Send + Sync {
     fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// The names in a folder, in the order of the folder, without `.` and `..`.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Opens a folder to work on many names in it.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>>;
     /// What is known of a name; links are not followed.
     fn meta(&self, path: &Path) -> io::Result<Meta>;
     /// Sets the time of last access to now and leaves the rest alone; links are not followed.
@@ -118,6 +120,19 @@ pub trait Storage: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes everything durable on the file system that holds `path`.
     fn sync_filesystem(&self, path: &Path) -> io::Result<()>;
+}
+
+/// An open folder: what is done to many names in it needs no look-up of the way there each time.
+pub trait StorageDir: Send {
+    /// The names in the folder, in the order of the folder, without `.` and `..`. Inode and kind
+    /// come with the name and cost no further look.
+    fn list(&mut self) -> io::Result<Vec<Entry>>;
+    /// As [`Storage::meta`], of a name in this folder.
+    fn meta(&self, name: &str) -> io::Result<Meta>;
+    /// As [`Storage::touch`], of a name in this folder.
+    fn touch(&self, name: &str) -> io::Result<()>;
+    /// As [`Storage::remove_file`], of a name in this folder.
+    fn remove_file(&self, name: &str) -> io::Result<()>;
 }
 
 /// A shared storage.

@@ -13,10 +13,13 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
-use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::dir::{Dir, Type};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstatat, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Entry, Kind, Meta, ReadAt, Storage, StorageFile};
+use super::{Entry, Kind, Meta, ReadAt, Storage, StorageDir, StorageFile};
 
 /// The file system of this machine.
 #[derive(Debug, Clone)]
@@ -90,6 +93,75 @@ impl StorageFile for RealFile {
     }
 }
 
+struct RealDir(Dir);
+
+impl StorageDir for RealDir {
+    fn list(&mut self) -> io::Result<Vec<Entry>> {
+        let mut names = Vec::new();
+        for entry in self.0.iter() {
+            let entry = entry?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let kind = entry.file_type().map(|kind| match kind {
+                Type::File => Kind::File,
+                Type::Directory => Kind::Dir,
+                Type::Symlink => Kind::Symlink,
+                _ => Kind::Other,
+            });
+            names.push((entry.file_name().to_owned(), kind, entry.ino()));
+        }
+        let mut entries = Vec::with_capacity(names.len());
+        for (name, kind, inode) in names {
+            // Some file systems do not say what a name stands for.
+            let kind = match kind {
+                Some(kind) => kind,
+                None => match fstatat(&self.0, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                    Ok(stat) => kind_of(&stat),
+                    Err(nix::errno::Errno::ENOENT) => continue,
+                    Err(errno) => return Err(errno.into()),
+                },
+            };
+            entries.push(Entry { name: name.into_string().ok(), kind, inode });
+        }
+        Ok(entries)
+    }
+
+    fn meta(&self, name: &str) -> io::Result<Meta> {
+        let stat = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok(Meta {
+            kind: kind_of(&stat),
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            inode: stat.st_ino,
+            device: stat.st_dev,
+            atime: stat.st_atime,
+            mtime: stat.st_mtime,
+            mode: stat.st_mode & 0o7777,
+        })
+    }
+
+    fn touch(&self, name: &str) -> io::Result<()> {
+        let (now, leave) = (TimeSpec::UTIME_NOW, TimeSpec::UTIME_OMIT);
+        utimensat(&self.0, name, &now, &leave, UtimensatFlags::NoFollowSymlink)?;
+        Ok(())
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
+        Ok(())
+    }
+}
+
+fn kind_of(stat: &FileStat) -> Kind {
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => Kind::File,
+        SFlag::S_IFDIR => Kind::Dir,
+        SFlag::S_IFLNK => Kind::Symlink,
+        _ => Kind::Other,
+    }
+}
+
 impl Storage for RealStorage {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let mut file = open_regular(path)?;
@@ -156,6 +228,11 @@ impl Storage for RealStorage {
             });
         }
         Ok(entries)
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        Ok(Box::new(RealDir(Dir::open(path, flags, Mode::empty())?)))
     }
 
     fn meta(&self, path: &Path) -> io::Result<Meta> {
