@@ -119,7 +119,24 @@ pub trait Storage: Send + Sync {
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes everything durable on the file system that holds `path`.
-    fn sync_filesystem(&self, path: &Path) -> io::Result<()>;
+    fn sync_filesystem(&self, path: &Path) -> io::Result<()> {
+        self.open_filesystem(path)?.sync()
+    }
+    /// Opens the file system that holds `path`, to sync it later.
+    fn open_filesystem(&self, path: &Path) -> io::Result<Box<dyn FilesystemHandle>>;
+    /// Makes the next read of a file come from the disk, as far as the system allows it: what was
+    /// written but never reached the disk must not be proved from memory.
+    fn forget_cached(&self, path: &Path) -> io::Result<()>;
+}
+
+/// A file system held open by a session of writing.
+///
+/// The system writes back in the background and reports what failed once to each descriptor that
+/// was open by then. A descriptor that is opened only for the sync may come too late to be told, so
+/// whoever relies on a sync opens the file system before its first write.
+pub trait FilesystemHandle: Send + Sync {
+    /// Makes everything durable, and fails if anything since the opening could not be written.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open folder: what is done to many names in it needs no look-up of the way there each time.

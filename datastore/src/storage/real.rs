@@ -14,12 +14,12 @@ use std::os::unix::fs::{
 use std::path::Path;
 
 use nix::dir::{Dir, Type};
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstatat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Entry, Kind, Meta, ReadAt, Storage, StorageDir, StorageFile};
+use super::{Entry, FilesystemHandle, Kind, Meta, ReadAt, Storage, StorageDir, StorageFile};
 
 /// The file system of this machine.
 #[derive(Debug, Clone)]
@@ -263,11 +263,27 @@ impl Storage for RealStorage {
         File::open(path)?.sync_all()
     }
 
-    fn sync_filesystem(&self, path: &Path) -> io::Result<()> {
-        let dir = File::open(path)?;
-        // SAFETY: syncfs takes a descriptor by number and touches no memory of ours; `dir` keeps
-        // it open for the length of the call.
-        let code = unsafe { libc::syncfs(dir.as_raw_fd()) };
+    fn open_filesystem(&self, path: &Path) -> io::Result<Box<dyn FilesystemHandle>> {
+        Ok(Box::new(RealFilesystem(File::open(path)?)))
+    }
+
+    fn forget_cached(&self, path: &Path) -> io::Result<()> {
+        // Drops clean pages only, and that is what is wanted: dirty ones will be written by the sync at
+        // the end of the session, which is told if that fails.
+        let file = open_regular(path)?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        Ok(())
+    }
+}
+
+/// A folder of the file system; any descriptor does.
+struct RealFilesystem(File);
+
+impl FilesystemHandle for RealFilesystem {
+    fn sync(&self) -> io::Result<()> {
+        // SAFETY: syncfs takes a descriptor by number and touches no memory of ours; the file is open
+        // as long as `self` lives.
+        let code = unsafe { libc::syncfs(self.0.as_raw_fd()) };
         if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
