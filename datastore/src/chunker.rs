@@ -5,14 +5,21 @@
 //! content share chunks. The cut points are part of the format: another writer of the same store
 //! must find the same ones, or nothing is shared between them.
 //!
-//! Two properties make it fast. The hash after *n* bytes depends on the last 64 bytes alone (a
-//! byte's share has been rotated by 64, that is by nothing, when it leaves), so the first part of
-//! a chunk, where no cut is allowed, need not be hashed at all. And the caller keeps the whole
-//! chunk in one buffer, so the leaving byte is simply 64 places back.
+//! What makes it fast:
+//!
+//! * The hash after *n* bytes depends on the last 64 bytes alone (a byte's share has been rotated by
+//!   64, that is by nothing, when it leaves). So the first part of a chunk, where no cut is allowed,
+//!   is not looked at, and the search can begin anew anywhere, 64 bytes ahead.
+//! * For the same reason the hash of a window is the difference of two *running* hashes, which only
+//!   take bytes in: that at its end and that 64 bytes before. One look into the table a byte instead
+//!   of two; and the differences of a whole block are independent of each other, so the compiler
+//!   makes vector instructions of them.
+//! * Nearly no place is a cut. A block is first asked, by 16 bits of each hash, whether it may hold
+//!   one at all; only then it is searched byte by byte.
 
 mod table;
 
-use table::TABLE;
+pub use table::TABLE;
 
 use crate::error::{Error, Result};
 
@@ -23,6 +30,14 @@ pub const AVG_ARCHIVE: usize = 4 << 20;
 /// Average chunk size of catalogs in bytes.
 pub const AVG_CATALOG: usize = 512 << 10;
 
+/// Bytes of one lane of a block; the first window of the next lane begins [`WINDOW`] before its end.
+const LANE: usize = 2048;
+/// Windows that end in a lane, and so the distance between lanes.
+const LANE_STEP: usize = LANE - WINDOW;
+/// Lanes of a block: each is a chain of instructions that wait for each other, two such chains keep
+/// a processor busy.
+const LANES: usize = 2;
+
 /// Finds cut points in a stream of which the caller buffers the current chunk.
 #[derive(Debug, Clone)]
 pub struct Chunker {
@@ -30,7 +45,10 @@ pub struct Chunker {
     max: usize,
     mask: u32,
     threshold: u32,
-    hash: u32,
+    /// The table, turned so that the highest 16 bits of those that decide come lowest.
+    turned: Box<[u32; 256]>,
+    /// Those of the 16 bits that a cut does not need.
+    spare: u16,
     /// Bytes of the current chunk that need no second look.
     scanned: usize,
 }
@@ -47,7 +65,12 @@ impl Chunker {
             });
         }
         let mask = (2 * avg - 1) as u32;
-        Ok(Chunker { min: avg / 4, max: avg * 4, mask, threshold: mask - 2, hash: 0, scanned: 0 })
+        // At a cut all bits of the mask are set but the lowest two, which may be 01, 10 or 11.
+        let threshold = mask - 2;
+        let bits = mask.count_ones();
+        let turned = Box::new(TABLE.map(|value| value.rotate_right(bits).rotate_left(16)));
+        let spare = !((mask & !3).rotate_right(bits).rotate_left(16) as u16);
+        Ok(Chunker { min: avg / 4, max: avg * 4, mask, threshold, turned, spare, scanned: 0 })
     }
 
     /// Length in bytes that no chunk exceeds: the size of the caller's buffer.
@@ -59,44 +82,89 @@ impl Chunker {
     /// bytes of earlier calls included. `Some(length)`: the chunk ends after that many bytes, and
     /// the next call starts a new one; `None`: more bytes are needed.
     pub fn scan(&mut self, chunk: &[u8]) -> Option<usize> {
-        if chunk.len() < self.min {
+        let end = chunk.len().min(self.max);
+        // The first length that is still in question.
+        let first = self.min.max(self.scanned + 1);
+        if end < first {
             return None;
         }
-        if self.scanned < self.min {
-            // The first length at which a cut is allowed. Skipping to it is sound because the hash
-            // is that of the last 64 bytes.
-            let window = chunk.get(self.min - WINDOW..self.min)?;
-            self.hash = window.iter().fold(0, |hash, byte| hash.rotate_left(1) ^ value(*byte));
-            self.scanned = self.min;
-            if self.is_cut() {
-                return self.cut(self.min);
-            }
+        if let Some(position) = self.find(chunk.get(first - WINDOW..end)?) {
+            self.scanned = 0;
+            return Some(first + position);
         }
-        let end = chunk.len().min(self.max);
-        let leaving = chunk.get(self.scanned - WINDOW..end - WINDOW)?;
-        let entering = chunk.get(self.scanned..end)?;
-        let mut hash = self.hash;
-        let (mask, threshold) = (self.mask, self.threshold);
-        let found = leaving.iter().zip(entering).position(|(leaving, entering)| {
-            hash = hash.rotate_left(1) ^ (value(*leaving) ^ value(*entering));
-            hash & mask >= threshold
-        });
-        self.hash = hash;
-        if let Some(position) = found {
-            return self.cut(self.scanned + position + 1);
+        if end == self.max {
+            self.scanned = 0;
+            return Some(end);
         }
         self.scanned = end;
-        if end == self.max { self.cut(end) } else { None }
+        None
     }
 
-    fn is_cut(&self) -> bool {
-        self.hash & self.mask >= self.threshold
+    /// The first window in `data` after which there is a cut; windows are counted from 0.
+    fn find(&self, data: &[u8]) -> Option<usize> {
+        let mut done = 0;
+        let mut running = [[0; LANE]; LANES];
+        while let Some(block) = data.get(done..done + LANES * LANE_STEP + WINDOW) {
+            if self.may_hold_a_cut(block, &mut running)
+                && let Some(position) = self.find_bytewise(block)
+            {
+                return Some(done + position);
+            }
+            // The last window of this block is the first one of the next: asked twice, once is free.
+            done += LANES * LANE_STEP;
+        }
+        self.find_bytewise(data.get(done..)?).map(|position| done + position)
     }
 
-    fn cut(&mut self, len: usize) -> Option<usize> {
-        self.hash = 0;
-        self.scanned = 0;
-        Some(len)
+    /// False if there is certainly no cut after any window of the block.
+    fn may_hold_a_cut(&self, block: &[u8], running: &mut [[u16; LANE]; LANES]) -> bool {
+        let lane = |number: usize| {
+            let bytes = block.get(number * LANE_STEP..number * LANE_STEP + LANE);
+            bytes.unwrap_or_default().as_chunks::<8>().0
+        };
+        let (mut hash_0, mut hash_1) = (0, 0);
+        let [running_0, running_1] = running;
+        let outputs =
+            running_0.as_chunks_mut::<8>().0.iter_mut().zip(running_1.as_chunks_mut::<8>().0);
+        for ((input_0, input_1), (output_0, output_1)) in lane(0).iter().zip(lane(1)).zip(outputs) {
+            self.run(*input_0, &mut hash_0, output_0);
+            self.run(*input_1, &mut hash_1, output_1);
+        }
+        running.iter().any(|running| {
+            // The first window has nothing before it: its hash is the running one itself.
+            let first = running.get(WINDOW - 1).is_none_or(|hash| hash | self.spare == u16::MAX);
+            let ends = running.get(WINDOW..).unwrap_or_default();
+            // No early end: that would forbid vector instructions.
+            let rest = ends.iter().zip(running).fold(0, |found, (end, before)| {
+                found | u16::from((end ^ before) | self.spare == u16::MAX)
+            });
+            first || rest != 0
+        })
+    }
+
+    /// Takes 8 bytes into a running hash and notes it after each of them.
+    #[inline(always)]
+    fn run(&self, input: [u8; 8], hash: &mut u32, output: &mut [u16; 8]) {
+        let input = u64::from_le_bytes(input);
+        for (number, output) in output.iter_mut().enumerate() {
+            let byte = (input >> (8 * number)) as u8;
+            *hash = hash.rotate_left(1) ^ self.turned[usize::from(byte)];
+            *output = *hash as u16;
+        }
+    }
+
+    /// As [`Chunker::find`], exactly as the format describes it.
+    fn find_bytewise(&self, data: &[u8]) -> Option<usize> {
+        let (window, entering) = data.split_at_checked(WINDOW)?;
+        let mut hash = window.iter().fold(0u32, |hash, byte| hash.rotate_left(1) ^ value(*byte));
+        if hash & self.mask >= self.threshold {
+            return Some(0);
+        }
+        let position = data.iter().zip(entering).position(|(leaving, entering)| {
+            hash = hash.rotate_left(1) ^ (value(*leaving) ^ value(*entering));
+            hash & self.mask >= self.threshold
+        });
+        position.map(|position| position + 1)
     }
 }
 

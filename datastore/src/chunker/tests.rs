@@ -107,6 +107,20 @@ proptest! {
         }).collect();
         prop_assert_eq!(lengths(&data, 1 << 10, piece), lengths_by_definition(&data, 1 << 10));
     }
+
+    /// Larger averages: with 64 KiB and above fewer than all bits decide at first.
+    #[test]
+    fn the_fast_scan_finds_cuts_of_every_average(
+        seed: u64, avg_log in 10..18u32, len in 0..600_000usize, piece in 1000..300_000usize,
+    ) {
+        let mut state = seed | 1;
+        let data: Vec<u8> = (0..len).map(|_| {
+            state ^= state >> 12; state ^= state << 25; state ^= state >> 27;
+            (state >> 32) as u8
+        }).collect();
+        let avg = 1 << avg_log;
+        prop_assert_eq!(lengths(&data, avg, piece), lengths_by_definition(&data, avg));
+    }
 }
 
 #[test]
