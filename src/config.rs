@@ -122,8 +122,42 @@ impl Section for Datastores {
     const FILE: &'static str = "datastore.toml";
 }
 
+impl Datastores {
+    /// A datastore whose folder is `path`, lies in it or around it.
+    ///
+    /// Stores must not lie inside each other: collecting garbage in the outer one would read the
+    /// indexes of the inner one and still remove its chunks, or the other way round.
+    pub fn nested_with(&self, path: &Path) -> Option<(&str, &Path)> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let ours = real(path);
+        let others = self.datastore.iter().map(|(name, config)| (name.as_str(), &*config.path));
+        others.into_iter().find(|(_, other)| {
+            let other = real(other);
+            ours.starts_with(&other) || other.starts_with(&ours)
+        })
+    }
+
+    /// Fails if the folder of the datastore `name` lies inside that of another one, or around it.
+    /// Garbage collection and destruction ask this before they begin.
+    pub fn check_not_nested(&self, name: &str) -> Result<()> {
+        let Some(config) = self.datastore.get(name) else { return Ok(()) };
+        let others = Datastores {
+            datastore: self.datastore.clone().into_iter().filter(|(n, _)| n != name).collect(),
+        };
+        if let Some((other, path)) = others.nested_with(&config.path) {
+            bail!(
+                "the folders of datastores '{name}' ({}) and '{other}' ({}) lie inside each other; \
+                 remove one of them from the configuration",
+                config.path.display(),
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
 /// One datastore.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DatastoreConfig {
     /// Its folder.
@@ -135,6 +169,17 @@ pub struct DatastoreConfig {
     /// the same store names the reference's folder here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_dir: Option<PathBuf>,
+    /// Set while the datastore is being destroyed: nothing else may use it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_mode: Option<MaintenanceMode>,
+}
+
+/// Why a datastore must not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaintenanceMode {
+    /// It is being destroyed with all it holds.
+    Delete,
 }
 
 /// `tape.toml`: changers, drives and media pools.
@@ -229,7 +274,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let places = Places { config: dir.path().join("c"), state: dir.path().join("s") };
         assert!(places.load::<Datastores>().unwrap().datastore.is_empty());
-        let config = DatastoreConfig { path: "/x".into(), comment: None, lock_dir: None };
+        let config = DatastoreConfig { path: "/x".into(), ..DatastoreConfig::default() };
         places
             .change(|section: &mut Datastores| {
                 section.datastore.insert("one".into(), config.clone());
@@ -243,6 +288,28 @@ mod tests {
         assert!(failed.is_err());
         let section = places.load::<Datastores>().unwrap();
         assert_eq!(section.datastore["one"].path, Path::new("/x"));
+    }
+
+    #[test]
+    fn datastores_must_not_lie_inside_each_other() {
+        let mut section = Datastores::default();
+        for (name, path) in [("one", "/a/b"), ("two", "/a/bc"), ("three", "/x")] {
+            let config = DatastoreConfig { path: path.into(), ..DatastoreConfig::default() };
+            section.datastore.insert(name.into(), config);
+        }
+        for name in ["one", "two", "three", "unknown"] {
+            section.check_not_nested(name).unwrap();
+        }
+        for (path, name) in [("/a/b", "one"), ("/a/b/c", "one"), ("/x/y/z", "three")] {
+            assert_eq!(section.nested_with(Path::new(path)).unwrap().0, name, "{path}");
+        }
+        assert!(section.nested_with(Path::new("/a")).is_some());
+        assert!(section.nested_with(Path::new("/a/d")).is_none());
+        section.datastore.get_mut("three").unwrap().path = "/a".into();
+        for name in ["one", "two", "three"] {
+            let error = section.check_not_nested(name).unwrap_err().to_string();
+            assert!(error.contains("three"), "{error}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use datastore::datastore::Options;
 use datastore::{BackupGroup, Datastore, Namespace, SnapshotPath};
 
-use crate::config::{Datastores, Places};
+use crate::config::{DatastoreConfig, Datastores, MaintenanceMode, Places};
 
 /// A datastore and what it is called.
 pub struct Repository {
@@ -18,6 +18,8 @@ pub struct Repository {
     pub store: Arc<Datastore>,
     /// Its name: the configured one, or the last part of its folder.
     pub name: String,
+    /// True if the configuration knows it, so that its name stands for no other store.
+    pub configured: bool,
 }
 
 /// Opens the datastore that `text` names.
@@ -37,7 +39,7 @@ pub fn open(places: &Places, text: &str) -> Result<Repository> {
         }
         let name = canonical.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
         let store = Datastore::open(&path, &Options::default())?;
-        return Ok(Repository { store, name });
+        return Ok(Repository { store, name, configured: false });
     }
     if text.contains(':') || text.contains('@') {
         bail!(
@@ -54,11 +56,17 @@ pub fn open(places: &Places, text: &str) -> Result<Repository> {
     }
 }
 
-fn open_configured(name: String, config: crate::config::DatastoreConfig) -> Result<Repository> {
+fn open_configured(name: String, config: DatastoreConfig) -> Result<Repository> {
+    if config.maintenance_mode == Some(MaintenanceMode::Delete) {
+        bail!(
+            "datastore '{name}' is being destroyed; 'capstan datastore remove {name} \
+             --destroy-data --yes' goes on with it"
+        );
+    }
     let options = Options { lock_dir: config.lock_dir, ..Options::default() };
     let store = Datastore::open(&config.path, &options)
         .with_context(|| format!("cannot open datastore '{name}'"))?;
-    Ok(Repository { store, name })
+    Ok(Repository { store, name, configured: true })
 }
 
 /// A snapshot by its full name, or the newest finished one of a group.

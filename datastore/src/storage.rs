@@ -64,6 +64,10 @@ pub struct Meta {
     pub mtime: i64,
     /// Permission bits.
     pub mode: u32,
+    /// Number of the user that it belongs to.
+    pub uid: u32,
+    /// Number of the group that it belongs to.
+    pub gid: u32,
 }
 
 /// A file open for reading at any position.
@@ -116,6 +120,14 @@ pub trait Storage: Send + Sync {
     fn meta(&self, path: &Path) -> io::Result<Meta>;
     /// Sets the time of last access to now and leaves the rest alone; links are not followed.
     fn touch(&self, path: &Path) -> io::Result<()>;
+    /// Sets the permission bits of a file or folder. The caller has made sure that it is no link.
+    fn set_mode(&self, _path: &Path, _mode: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Gives a name to a user and a group; links are not followed.
+    fn set_owner(&self, _path: &Path, _uid: u32, _gid: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes everything durable on the file system that holds `path`.

@@ -138,6 +138,8 @@ impl StorageDir for RealDir {
             atime: stat.st_atime,
             mtime: stat.st_mtime,
             mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
         })
     }
 
@@ -245,6 +247,8 @@ impl Storage for RealStorage {
             atime: meta.atime(),
             mtime: meta.mtime(),
             mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
         })
     }
 
@@ -257,6 +261,14 @@ impl Storage for RealStorage {
             UtimensatFlags::NoFollowSymlink,
         )?;
         Ok(())
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    }
+
+    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+        lchown(path, Some(uid), Some(gid))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -36,16 +36,12 @@ pub fn run(places: &Places, args: &CreateArgs) -> Result<Outcome> {
         }
         let absolute = std::path::absolute(&args.dir)
             .with_context(|| format!("cannot use {}", args.dir.display()))?;
-        for (name, other) in &section.datastore {
-            let other = other.path.canonicalize().unwrap_or_else(|_| other.path.clone());
-            let ours = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
-            if ours.starts_with(&other) || other.starts_with(&ours) {
-                bail!(
-                    "{} and datastore '{name}' in {} lie inside each other",
-                    ours.display(),
-                    other.display()
-                );
-            }
+        if let Some((name, other)) = section.nested_with(&absolute) {
+            bail!(
+                "{} and datastore '{name}' in {} lie inside each other",
+                absolute.display(),
+                other.display()
+            );
         }
         let options = Options::default();
         let store = if args.reuse_datastore {
@@ -54,8 +50,11 @@ pub fn run(places: &Places, args: &CreateArgs) -> Result<Outcome> {
             Datastore::create(&absolute, &options)?
         };
         let path = store.base().to_path_buf();
-        let config =
-            DatastoreConfig { path: path.clone(), comment: args.comment.clone(), lock_dir: None };
+        let config = DatastoreConfig {
+            path: path.clone(),
+            comment: args.comment.clone(),
+            ..DatastoreConfig::default()
+        };
         section.datastore.insert(args.name.clone(), config);
         Ok(path)
     })?;
