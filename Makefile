@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test bench audit fmt lint build setup clean-demo
+.PHONY: demo test bench fuzz audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -20,6 +20,11 @@ test: setup
 bench: setup
 	$(CARGO) build --release --locked
 	python3 benches/compare.py $(if $(DATA),--data "$(DATA)")
+
+# Every fuzz target for SECONDS_EACH seconds.
+SECONDS_EACH ?= 60
+fuzz: setup
+	scripts/fuzz.sh $(SECONDS_EACH)
 
 # Licences, bans and sources of the dependencies; advisories where their database can be reached.
 audit: setup

@@ -1,0 +1,46 @@
+//! Fuzz targets: everything that reads bytes which a disk, a tape or a stranger may have changed.
+//!
+//! A *target* is a function that takes any bytes and must return. It panics if a property does not
+//! hold: a decoder that is not total, a round trip that changes something, an optimised algorithm
+//! that differs from its plain model. The same functions run in two ways:
+//!
+//! * under libFuzzer (`make fuzz`), which looks for inputs that reach new code;
+//! * in `cargo test` over the seeds, over every input that was ever found to break something
+//!   (`found/`), and over mutations of both, from a seed that is printed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a target reports"
+)]
+
+pub mod random;
+pub mod seeds;
+pub mod targets;
+
+/// A target by name.
+pub struct Target {
+    /// Its name, that of its module and its program.
+    pub name: &'static str,
+    /// Runs it on one input.
+    pub run: fn(&[u8]),
+    /// Inputs to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub const TARGETS: [Target; 8] = [
+    Target { name: "blob", run: targets::blob::run, seeds: seeds::blobs },
+    Target {
+        name: "dynamic_index",
+        run: targets::dynamic_index::run,
+        seeds: seeds::dynamic_indexes,
+    },
+    Target { name: "fixed_index", run: targets::fixed_index::run, seeds: seeds::fixed_indexes },
+    Target { name: "manifest", run: targets::manifest::run, seeds: seeds::manifests },
+    Target { name: "key_file", run: targets::key_file::run, seeds: seeds::key_files },
+    Target { name: "pxar", run: targets::pxar::run, seeds: seeds::archives },
+    Target { name: "catalog", run: targets::catalog::run, seeds: seeds::catalogs },
+    Target { name: "chunker", run: targets::chunker::run, seeds: seeds::streams },
+];
