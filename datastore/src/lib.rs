@@ -28,6 +28,8 @@ pub mod manifest;
 pub mod progress;
 pub mod snapshot;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod verify;
 
