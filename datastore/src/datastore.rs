@@ -21,7 +21,7 @@ pub const DIR_MODE: u32 = 0o755;
 /// Mode of indexes, blobs and other files.
 pub const FILE_MODE: u32 = 0o644;
 /// Longest `owner` or notes file that is read.
-const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How a datastore is opened.
 #[derive(Debug, Clone, Default)]
@@ -337,7 +337,7 @@ impl Datastore {
         Ok(names)
     }
 
-    fn list_or_none(&self, dir: &Path) -> Result<Vec<Entry>> {
+    pub(crate) fn list_or_none(&self, dir: &Path) -> Result<Vec<Entry>> {
         match self.storage.list(dir) {
             Ok(entries) => Ok(entries),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

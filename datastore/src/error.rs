@@ -64,6 +64,12 @@ pub enum Error {
         /// Who may hold it.
         holder: &'static str,
     },
+    /// Something must not be removed.
+    #[error("{what} is protected; take its protection away first")]
+    Protected {
+        /// The object.
+        what: String,
+    },
     /// Bytes that are not what they should be.
     #[error("{what} is damaged: {reason}")]
     Damaged {
@@ -103,6 +109,12 @@ pub enum Error {
     /// A key file that cannot be used.
     #[error("key file: {reason}")]
     Key {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A master key that cannot be used.
+    #[error("master key: {reason}")]
+    MasterKey {
         /// What is wrong.
         reason: String,
     },

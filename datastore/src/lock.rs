@@ -106,6 +106,17 @@ impl Locks {
         })
     }
 
+    /// True if nobody holds the lock of a snapshot at this moment. It makes no lock file and
+    /// promises nothing: it is for plans that are shown to people.
+    pub fn is_snapshot_free(&self, namespace: &Namespace, snapshot: &SnapshotPath) -> bool {
+        is_free(&self.path(namespace, &snapshot.to_string()))
+    }
+
+    /// The same of a group.
+    pub fn is_group_free(&self, namespace: &Namespace, group: &BackupGroup) -> bool {
+        is_free(&self.path(namespace, &group.to_string()))
+    }
+
     fn path(&self, namespace: &Namespace, object: &str) -> PathBuf {
         let mut dir = self.dir.clone();
         if !namespace.is_root() {
@@ -157,6 +168,15 @@ impl Locks {
             }
         }
     }
+}
+
+fn is_free(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return true };
+    // Held for as long as this expression takes.
+    !matches!(
+        Flock::lock(file, FlockArg::LockExclusiveNonblock),
+        Err((_, nix::errno::Errno::EWOULDBLOCK))
+    )
 }
 
 /// `None` if somebody else holds the lock.

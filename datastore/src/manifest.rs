@@ -151,15 +151,43 @@ impl Manifest {
 
     /// Reads the blob of a manifest.
     pub fn from_blob(blob: &DataBlob, what: &dyn std::fmt::Display) -> Result<Manifest> {
+        Manifest::from_json(&Manifest::json_of_blob(blob, what)?, what)
+    }
+
+    /// The JSON in the blob of a manifest.
+    pub(crate) fn json_of_blob(blob: &DataBlob, what: &dyn std::fmt::Display) -> Result<Vec<u8>> {
         if blob.kind().encrypted {
             return Err(Error::damaged(what.to_string(), "a manifest is never encrypted"));
         }
-        Manifest::from_json(&blob.decode(None, MANIFEST_BYTES_MAX, what)?, what)
+        blob.decode(None, MANIFEST_BYTES_MAX, what)
     }
 
     /// Makes the blob of a manifest.
     pub fn to_blob(&self) -> Result<DataBlob> {
         DataBlob::encode(self.to_json()?.as_bytes(), None, true)
+    }
+
+    /// Makes the blob of a manifest that was `json` and whose `unprotected` keys are now those of
+    /// `self`. Everything else is taken from `json`, also keys that this version does not know: the
+    /// signature may cover them.
+    pub(crate) fn to_blob_like(
+        &self,
+        json: &[u8],
+        what: &dyn std::fmt::Display,
+    ) -> Result<DataBlob> {
+        let bad = |e: serde_json::Error| Error::damaged(what.to_string(), e.to_string());
+        let mut value: Map<String, Value> = serde_json::from_slice(json).map_err(bad)?;
+        value.insert("unprotected".into(), Value::Object(self.unprotected.clone()));
+        let text = serde_json::to_string_pretty(&value).map_err(bad)?;
+        if text.len() > MANIFEST_BYTES_MAX {
+            return Err(Error::Refused {
+                reason: format!(
+                    "{what} would have {} bytes, and a manifest has at most {MANIFEST_BYTES_MAX}",
+                    text.len()
+                ),
+            });
+        }
+        DataBlob::encode(text.as_bytes(), None, true)
     }
 
     fn canonical_bytes(&self) -> Result<Vec<u8>> {

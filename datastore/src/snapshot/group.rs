@@ -120,7 +120,7 @@ impl Drop for GroupWriter {
     }
 }
 
-fn check_owner(owner: &str) -> Result<()> {
+pub(crate) fn check_owner(owner: &str) -> Result<()> {
     let (user, realm) = owner.split_once('@').unwrap_or((owner, ""));
     let (realm, token) = realm.split_once('!').unwrap_or((realm, "token"));
     let plain = |text: &str| {

@@ -30,6 +30,16 @@ pub fn load_manifest(
     Manifest::from_blob(&blob, &what)
 }
 
+/// The text of a manifest as it lies on the disk, and what to call it in messages.
+pub(crate) fn load_manifest_json(
+    store: &Datastore,
+    namespace: &Namespace,
+    snapshot: &SnapshotPath,
+) -> Result<(Vec<u8>, String)> {
+    let (blob, what) = load_manifest_blob(store, namespace, snapshot)?;
+    Ok((Manifest::json_of_blob(&blob, &what)?, what))
+}
+
 fn load_manifest_blob(
     store: &Datastore,
     namespace: &Namespace,

@@ -47,7 +47,8 @@ use crate::manifest::{
     ChunkUploadStats, FileInfo, MANIFEST_FILE_BYTES_MAX, Manifest, VerifyResult,
 };
 use crate::snapshot::group::GroupWriter;
-use crate::storage::{Durability, create_temp, remove_tree, replace_file};
+use crate::snapshot::remove::remove_folder;
+use crate::storage::{Durability, create_temp, replace_file};
 use crate::time;
 
 fn new_uuid() -> [u8; 16] {
@@ -98,7 +99,7 @@ impl SnapshotWriter {
         let existing = store.snapshot_info(group.namespace(), snapshot.clone())?;
         if existing.is_some_and(|info| !info.finished && !info.protected) {
             let _lock = store.locks().snapshot(group.namespace(), &snapshot, Mode::Exclusive)?;
-            remove_tree(&**store.storage(), &store.snapshot_dir(group.namespace(), &snapshot))?;
+            remove_folder(&**store.storage(), &store.snapshot_dir(group.namespace(), &snapshot))?;
         }
         SnapshotWriter::begin(group, snapshot, None, process_guard)
     }
@@ -518,16 +519,23 @@ impl Drop for SnapshotWriter {
         if self.finished.load(Ordering::Acquire) {
             return;
         }
-        let storage = self.store().storage();
-        // The manifest goes first, durably: as long as it is there the rest must be there too. It may
-        // be, if only the last step of publishing failed.
-        match storage.remove_file(&self.dir.join(MANIFEST_NAME)) {
-            Ok(()) if storage.sync_dir(&self.dir).is_err() => return,
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return,
-            _ => {}
+        let store = self.store();
+        // There may be a manifest, if only the last step of publishing failed; then somebody may be
+        // changing it, and must not put it back while its folder is being removed.
+        let manifest_guard = match store.storage().meta(&self.dir.join(MANIFEST_NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => match store.locks().manifest(self.namespace(), &self.snapshot) {
+                Ok(guard) => Some(guard),
+                // A manifest that stays has all its files: what is published is whole.
+                Err(_) => return,
+            },
+        };
+        // The error that ended the backup is the one to report; what cannot be removed is only
+        // untidy, because it has no manifest.
+        let _ = remove_folder(&**store.storage(), &self.dir);
+        if let Some(guard) = manifest_guard {
+            guard.remove();
         }
-        // Without a manifest nobody reads the folder: what cannot be removed is only untidy.
-        let _ = remove_tree(&**self.store().storage(), &self.dir);
         if let Some(guard) = self.snapshot_guard.take() {
             guard.remove();
         }
