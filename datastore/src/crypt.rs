@@ -16,6 +16,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::Result;
@@ -70,10 +71,8 @@ impl fmt::Debug for CryptConfig {
 
 impl Drop for CryptConfig {
     fn drop(&mut self) {
-        for byte in self.enc_key.iter_mut().chain(self.id_key.iter_mut()) {
-            // A volatile-like overwrite through black_box: the compiler must not drop it as dead.
-            *std::hint::black_box(byte) = 0;
-        }
+        self.enc_key.zeroize();
+        self.id_key.zeroize();
     }
 }
 

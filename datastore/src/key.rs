@@ -2,20 +2,35 @@
 //! with a passphrase.
 //!
 //! A key that is lost makes every backup made with it worthless, and a key file that was written
-//! half is a lost key. So a key file is never overwritten, is durable before it is used, and its
-//! fingerprint is recomputed each time it is opened.
+//! half is a lost key. So:
+//!
+//! * a new key file never takes the place of another one, and is durable before it is used;
+//! * the one thing that replaces a key file is a change of its passphrase, and what it puts there
+//!   was opened with the new passphrase first, holds the same key, and is there whole or not at
+//!   all ([`KeyConfig::save_over`]);
+//! * the fingerprint is recomputed each time a file is opened.
+//!
+//! Keys and passphrases are wiped from memory when they are dropped, and no `Debug` shows them.
+//!
+//! [`paper`] prints a key for the cupboard; [`master`] encrypts it for whoever holds the master key.
 
+pub mod master;
+pub mod paper;
+mod qr;
+
+use std::fmt;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use openssl::hash::MessageDigest;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::crypt::{self, CryptConfig, IV_LEN, TAG_LEN};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::storage::Storage;
+use crate::storage::{Durability, Storage, replace_file};
 use crate::time;
 
 /// Shortest passphrase in bytes.
@@ -24,6 +39,11 @@ pub const PASSPHRASE_LEN_MIN: usize = 5;
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Memory that scrypt may use: the default parameters need 64 MiB.
 const SCRYPT_BYTES_MAX: u64 = 1025 << 20;
+/// Most work that scrypt may be asked for, as n·r·p: 512 times the default, minutes of computing.
+/// The limit of memory bounds n·r and p·r, but not their product.
+const SCRYPT_WORK_MAX: u64 = 1 << 28;
+/// Permission bits of a key file.
+const KEY_FILE_MODE: u32 = 0o600;
 
 /// How a passphrase becomes the key that locks a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +82,7 @@ pub enum KdfKind {
 }
 
 /// The content of a key file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyConfig {
     /// `None`: the key is stored in the clear.
     pub kdf: Option<Kdf>,
@@ -71,13 +91,26 @@ pub struct KeyConfig {
     /// RFC 3339 with numeric offset.
     pub modified: String,
     /// The key, or initialisation vector, tag and locked key; base64.
-    pub data: String,
+    pub data: Zeroizing<String>,
     /// What the key is known by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// What reminds the owner of the passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl fmt::Debug for KeyConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never `data`: without a passphrase it is the key itself.
+        f.debug_struct("KeyConfig")
+            .field("kdf", &self.kdf)
+            .field("created", &self.created)
+            .field("modified", &self.modified)
+            .field("fingerprint", &self.fingerprint)
+            .field("hint", &self.hint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kdf {
@@ -90,12 +123,19 @@ impl Kdf {
         })
     }
 
-    fn derive(&self, passphrase: &[u8]) -> Result<[u8; 32]> {
-        let mut key = [0; 32];
+    fn derive(&self, passphrase: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let mut key = Zeroizing::new([0; 32]);
         match self {
             Kdf::Scrypt { n, r, p, salt } => {
                 let salt = decode_base64("salt", salt)?;
-                openssl::pkcs5::scrypt(passphrase, &salt, *n, *r, *p, SCRYPT_BYTES_MAX, &mut key)?;
+                let work = n.checked_mul(*r).and_then(|work| work.checked_mul(*p));
+                if work.is_none_or(|work| work > SCRYPT_WORK_MAX) {
+                    return Err(Error::Key {
+                        reason: format!("scrypt with n={n}, r={r}, p={p} would not end"),
+                    });
+                }
+                let key = &mut key[..];
+                openssl::pkcs5::scrypt(passphrase, &salt, *n, *r, *p, SCRYPT_BYTES_MAX, key)?;
             }
             Kdf::Pbkdf2 { iter, salt } => {
                 let salt = decode_base64("salt", salt)?;
@@ -110,7 +150,7 @@ impl Kdf {
                     &salt,
                     rounds,
                     MessageDigest::sha256(),
-                    &mut key,
+                    &mut key[..],
                 )?;
             }
         }
@@ -118,11 +158,15 @@ impl Kdf {
     }
 }
 
-fn decode_base64(field: &str, text: &str) -> Result<Vec<u8>> {
-    BASE64.decode(text).map_err(|e| Error::Key { reason: format!("'{field}' is not base64: {e}") })
+fn decode_base64(field: &str, text: &str) -> Result<Zeroizing<Vec<u8>>> {
+    BASE64
+        .decode(text)
+        .map(Zeroizing::new)
+        .map_err(|e| Error::Key { reason: format!("'{field}' is not base64: {e}") })
 }
 
-fn check_passphrase(passphrase: &[u8]) -> Result<()> {
+/// Fails if a passphrase is too short for the format.
+pub fn check_passphrase(passphrase: &[u8]) -> Result<()> {
     if passphrase.len() < PASSPHRASE_LEN_MIN {
         return Err(Error::Key {
             reason: format!("a passphrase has at least {PASSPHRASE_LEN_MIN} characters"),
@@ -134,8 +178,8 @@ fn check_passphrase(passphrase: &[u8]) -> Result<()> {
 impl KeyConfig {
     /// A file for a new random key.
     pub fn generate(kind: KdfKind, passphrase: &[u8], hint: Option<String>) -> Result<KeyConfig> {
-        let key = CryptConfig::new(crypt::random::<32>()?)?;
-        KeyConfig::lock(&key, kind, passphrase, hint)
+        let bytes = Zeroizing::new(crypt::random::<32>()?);
+        KeyConfig::lock(&CryptConfig::new(*bytes)?, kind, passphrase, hint)
     }
 
     /// A file for a key at hand. `passphrase` is not looked at with [`KdfKind::None`].
@@ -146,7 +190,7 @@ impl KeyConfig {
         hint: Option<String>,
     ) -> Result<KeyConfig> {
         let kdf = Kdf::new(kind)?;
-        let data = match &kdf {
+        let data = Zeroizing::new(match &kdf {
             None => key.key_bytes().to_vec(),
             Some(kdf) => {
                 check_passphrase(passphrase)?;
@@ -156,16 +200,34 @@ impl KeyConfig {
                 let tag = crypt::encrypt_with(&lock_key, &iv, key.key_bytes(), &mut locked)?;
                 [&iv[..], &tag[..], &locked[..]].concat()
             }
-        };
+        });
         let now = time::to_local_text(time::now());
         Ok(KeyConfig {
             kdf,
             created: now.clone(),
             modified: now,
-            data: BASE64.encode(data),
+            data: Zeroizing::new(BASE64.encode(&data[..])),
             fingerprint: Some(key.fingerprint()),
             hint,
         })
+    }
+
+    /// The same key under another passphrase: `created` stays, `modified` is now. `key` is what
+    /// [`KeyConfig::unlock`] gave. The result has been opened once.
+    pub fn relock(
+        &self,
+        key: &CryptConfig,
+        kind: KdfKind,
+        passphrase: &[u8],
+        hint: Option<String>,
+    ) -> Result<KeyConfig> {
+        let mut new = KeyConfig::lock(key, kind, passphrase, hint)?;
+        new.created.clone_from(&self.created);
+        let opened = new.unlock(&mut || Ok(passphrase.to_vec()))?;
+        if opened.fingerprint() != key.fingerprint() {
+            return Err(Error::Key { reason: "the new file does not hold the same key".into() });
+        }
+        Ok(new)
     }
 
     /// Reads JSON.
@@ -175,36 +237,42 @@ impl KeyConfig {
     }
 
     /// The one line that the file holds.
-    pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|e| Error::Key { reason: e.to_string() })
+    pub fn to_json(&self) -> Result<Zeroizing<String>> {
+        let text = serde_json::to_string(self).map_err(|e| Error::Key { reason: e.to_string() })?;
+        Ok(Zeroizing::new(text))
+    }
+
+    /// The same with an indentation of two, as it is printed on paper.
+    pub fn to_json_pretty(&self) -> Result<Zeroizing<String>> {
+        let text =
+            serde_json::to_string_pretty(self).map_err(|e| Error::Key { reason: e.to_string() })?;
+        Ok(Zeroizing::new(text))
     }
 
     /// Reads a key file.
     pub fn load(storage: &dyn Storage, path: &Path) -> Result<KeyConfig> {
         let text = storage.read(path, FILE_BYTES_MAX).map_err(|e| Error::io("read", path, e))?;
-        KeyConfig::from_json(&text)
+        KeyConfig::from_json(&Zeroizing::new(text))
     }
 
     /// Writes a new key file that only its owner may read. An existing file is never overwritten,
-    /// also not by two calls at once: the final name is created, not renamed onto.
+    /// also not by two calls at once.
     pub fn save_new(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
+        write_new(storage, path, self.to_json()?.as_bytes(), KEY_FILE_MODE, "key file")
+    }
+
+    /// Replaces the key file at `path` in one step, durably, which must hold the same key: for a
+    /// change of the passphrase. A crash leaves the old file or the new one. `path` must be no
+    /// link, which would be replaced instead of the file behind it.
+    pub fn save_over(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
+        let old = KeyConfig::load(storage, path)?;
+        if old.fingerprint.is_some() && old.fingerprint != self.fingerprint {
+            return Err(Error::Key {
+                reason: format!("{} holds another key now; nothing was changed", path.display()),
+            });
+        }
         let text = self.to_json()?;
-        let mut file = storage.create_new(path, 0o600).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::AlreadyExists {
-                return Error::Exists { what: format!("key file {}", path.display()) };
-            }
-            Error::io("create", path, error)
-        })?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync());
-        if let Err(error) = written {
-            // Half a key is no key, and its name must be free for the next attempt.
-            let _ = storage.remove_file(path);
-            return Err(Error::io("write", path, error));
-        }
-        match path.parent() {
-            Some(dir) => storage.sync_dir(dir).map_err(|e| Error::io("sync", dir, e)),
-            None => Ok(()),
-        }
+        replace_file(storage, path, &[text.as_bytes()], KEY_FILE_MODE, Durability::Now)
     }
 
     /// True if a passphrase is needed.
@@ -218,7 +286,7 @@ impl KeyConfig {
         let wrong_length = |wanted: usize| Error::Key {
             reason: format!("'data' holds {} bytes, {wanted} are needed", data.len()),
         };
-        let mut key = [0; 32];
+        let mut key = Zeroizing::new([0; 32]);
         match &self.kdf {
             None => {
                 let bytes: &[u8; 32] = data.as_slice().try_into().map_err(|_| wrong_length(32))?;
@@ -227,19 +295,19 @@ impl KeyConfig {
             Some(kdf) => {
                 let bytes: &[u8; IV_LEN + TAG_LEN + 32] =
                     data.as_slice().try_into().map_err(|_| wrong_length(64))?;
-                let passphrase = passphrase()?;
+                let passphrase = Zeroizing::new(passphrase()?);
                 check_passphrase(&passphrase)?;
                 let lock_key = kdf.derive(&passphrase)?;
                 let (mut iv, mut tag) = ([0; IV_LEN], [0; TAG_LEN]);
                 iv.copy_from_slice(&bytes[..IV_LEN]);
                 tag.copy_from_slice(&bytes[IV_LEN..IV_LEN + TAG_LEN]);
                 let locked = &bytes[IV_LEN + TAG_LEN..];
-                if !crypt::decrypt_with(&lock_key, &iv, &tag, locked, &mut key)? {
+                if !crypt::decrypt_with(&lock_key, &iv, &tag, locked, &mut key[..])? {
                     return Err(Error::Passphrase { hint: self.hint.clone() });
                 }
             }
         }
-        let key = CryptConfig::new(key)?;
+        let key = CryptConfig::new(*key)?;
         match self.fingerprint {
             Some(wanted) if wanted != key.fingerprint() => Err(Error::Key {
                 reason: format!(
@@ -252,106 +320,32 @@ impl KeyConfig {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::RealStorage;
-
-    fn never() -> Result<Vec<u8>> {
-        panic!("no passphrase should be asked for")
-    }
-
-    #[test]
-    fn a_locked_key_opens_with_its_passphrase_only() {
-        for kind in [KdfKind::Scrypt, KdfKind::Pbkdf2] {
-            let file = KeyConfig::generate(kind, b"secret", Some("the usual".into())).unwrap();
-            let key = file.unlock(&mut || Ok(b"secret".to_vec())).unwrap();
-            assert_eq!(Some(key.fingerprint()), file.fingerprint);
-            let error = file.unlock(&mut || Ok(b"Secret".to_vec())).unwrap_err();
-            assert!(matches!(&error, Error::Passphrase { .. }));
-            assert!(error.to_string().contains("the usual"));
-            let error = file.unlock(&mut || Ok(b"four".to_vec())).unwrap_err();
-            assert!(matches!(error, Error::Key { .. }));
+/// Creates a file with its final name and makes it durable. A file that is there is left alone: the
+/// name is created, not renamed onto. `what` says in the message what kind of file it is.
+pub(crate) fn write_new(
+    storage: &dyn Storage,
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    what: &'static str,
+) -> Result<()> {
+    let mut file = storage.create_new(path, mode).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            return Error::Exists { what: format!("{what} {}", path.display()) };
         }
-        assert!(KeyConfig::generate(KdfKind::Scrypt, b"four", None).is_err());
+        Error::io("create", path, error)
+    })?;
+    let written = file.write_all(content).and_then(|()| file.sync());
+    if let Err(error) = written {
+        // Half a key is no key, and its name must be free for the next attempt.
+        let _ = storage.remove_file(path);
+        return Err(Error::io("write", path, error));
     }
-
-    #[test]
-    fn a_key_file_is_written_once_and_for_its_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = RealStorage::new(dir.path()).unwrap();
-        let path = dir.path().join("key.json");
-        let file = KeyConfig::generate(KdfKind::None, b"", None).unwrap();
-        file.save_new(&storage, &path).unwrap();
-        assert_eq!(KeyConfig::load(&storage, &path).unwrap(), file);
-        assert_eq!(storage.meta(&path).unwrap().mode, 0o600);
-        assert!(matches!(file.save_new(&storage, &path), Err(Error::Exists { .. })));
-    }
-
-    #[test]
-    fn field_order_is_the_reference_order() {
-        let text = KeyConfig::generate(KdfKind::Pbkdf2, b"secret", Some("h".into()))
-            .unwrap()
-            .to_json()
-            .unwrap();
-        let at = |key: &str| text.find(key).unwrap_or_else(|| panic!("{key} in {text}"));
-        assert!(text.starts_with("{\"kdf\":{\"PBKDF2\":{\"iter\":65535,\"salt\":\""));
-        assert!(at("created") < at("modified") && at("modified") < at("data"));
-        assert!(at("data") < at("fingerprint") && at("fingerprint") < at("hint"));
-    }
-
-    #[test]
-    fn broken_files_are_refused() {
-        let good = KeyConfig::generate(KdfKind::None, b"", None).unwrap();
-        let mut short = good.clone();
-        short.data = BASE64.encode([0; 31]);
-        assert!(short.unlock(&mut never).is_err());
-        let mut other = good.clone();
-        other.data = BASE64.encode([1; 32]);
-        assert!(other.unlock(&mut never).unwrap_err().to_string().contains("altered"));
-        let mut garbage = good;
-        garbage.data = "!".into();
-        assert!(garbage.unlock(&mut never).is_err());
-        assert!(KeyConfig::from_json(b"{}").is_err());
-    }
-
-    #[test]
-    fn the_reference_key_files_open() {
-        // Made by the reference: passphrase `secret1`, key 00 01 … 1f.
-        let data = [
-            r#"{"kdf":{"PBKDF2":{"iter":65535,"salt":"nUVw/IngyJWKkYJDbbnrLeTS54ka5V3MAJmuf8d1nts="}},"created":"2026-11-21T19:19:28+00:00","modified":"2026-11-21T19:19:28+00:00","data":"xN4m8At/KYGyk7me+T/Fwrp/Gsy9frMTPYG9hCQlGT5qZ/eOaLlOnXWcn8zgDYIhQdI4tSHvu5bdz9cNN1gjkw==","fingerprint":"0e:ab:d4:46:0b:6e:b9:ca:34:50:23:de:e2:b7:78:c7:90:e5:4a:16:83:b9:65:9c:0a:57:ae:19:90:90:15:9b","hint":"h"}"#,
-            r#"{"kdf":{"Scrypt":{"n":65536,"r":8,"p":1,"salt":"St1bpgUZwvFmbqu5FnwkCClrM9+GSXO3vNRd1gt14/k="}},"created":"2026-11-21T19:19:28+00:00","modified":"2026-11-21T19:19:28+00:00","data":"bVMdIQTjumuEz9xI6kuxz0Jp2047mBidPMicXOmn/4jQMwi/lHlKDRfaGoO1fvuLIYFEzyv0tcgbfeDB4UQQMA==","fingerprint":"0e:ab:d4:46:0b:6e:b9:ca:34:50:23:de:e2:b7:78:c7:90:e5:4a:16:83:b9:65:9c:0a:57:ae:19:90:90:15:9b","hint":"h"}"#,
-        ];
-        for text in data {
-            let file = KeyConfig::from_json(text.as_bytes()).unwrap();
-            assert_eq!(file.to_json().unwrap(), text);
-            let key = file.unlock(&mut || Ok(b"secret1".to_vec())).unwrap();
-            assert_eq!(key.key_bytes()[31], 0x1f);
-        }
-    }
-
-    #[test]
-    fn golden_key_files_open_to_the_recorded_keys() {
-        let Some(golden) = std::env::var_os("CAPSTAN_GOLDEN").map(std::path::PathBuf::from) else {
-            return;
-        };
-        for name in ["enc-none", "enc-scrypt", "enc-pbkdf2"] {
-            let text = std::fs::read(golden.join(format!("keys/{name}.json"))).unwrap();
-            let info =
-                std::fs::read_to_string(golden.join(format!("keys/{name}.keyinfo.txt"))).unwrap();
-            let field = |key: &str| {
-                let line = info.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-                line.trim().to_owned()
-            };
-            let key = KeyConfig::from_json(&text)
-                .unwrap()
-                .unlock(&mut || Ok(b"golden-password".to_vec()))
-                .unwrap();
-            assert_eq!(hex::encode(key.key_bytes()), field("enc_key "));
-            assert_eq!(hex::encode(key.fingerprint().0), field("fingerprint "));
-            assert_eq!(hex::encode(key.sign(b"").unwrap()), field("auth_tag(empty) "));
-            assert_eq!(key.digest(b"").to_string(), field("digest(empty) "));
-            assert_eq!(key.digest(b"abc").to_string(), field("digest(abc) "));
-        }
+    match path.parent() {
+        Some(dir) => storage.sync_dir(dir).map_err(|e| Error::io("sync", dir, e)),
+        None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
