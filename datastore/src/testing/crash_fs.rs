@@ -1,0 +1,539 @@
+//! A file system in memory that loses power, and that fails where it is told to.
+//!
+//! It stands in for the real one under a datastore. Everything that is done is visible at once, as
+//! on a running machine, and noted in a [`Journal`], from which the image is made that the machine
+//! would find after a power cut at any moment; what can be lost there is described in
+//! `crash_fs/journal.rs`. A [`Fault`] makes calls fail, by their number or by their path.
+//!
+//! Locks are not part of it: they are state of the kernel and live in the real folder that has the
+//! same path as the root of this file system.
+//!
+//! What the model leaves out: links, files that change while they are being read, several file
+//! systems in one store, and time, which is the real one (whole seconds).
+
+mod faults;
+mod image;
+mod journal;
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::storage::{
+    Entry, FilesystemHandle, Kind, Meta, ReadAt, SharedStorage, Storage, StorageDir, StorageFile,
+};
+
+use image::{Inode, Names, Node, ROOT};
+use journal::{Change, Record};
+
+pub use faults::{Call, CallKind, Fault, FaultAt};
+pub use image::Image;
+pub use journal::{CrashMode, Journal, Rng};
+
+/// A file system in memory, with a memory of its own past.
+#[derive(Clone)]
+pub struct CrashFs {
+    root: PathBuf,
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    image: Image,
+    journal: Journal,
+    is_journaling: bool,
+    calls: Vec<Call>,
+    is_noting_calls: bool,
+    call_count: u64,
+    faults: Vec<Fault>,
+    /// Data that could not be written back, as often as it happened; see [`FilesystemHandle`].
+    lost_writes: u64,
+    /// How many of these somebody has been told of.
+    lost_writes_told: u64,
+    sparse: bool,
+}
+
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+fn now() -> i64 {
+    crate::time::now()
+}
+
+impl CrashFs {
+    /// An empty file system, whose root has this path.
+    pub fn new(root: &Path) -> CrashFs {
+        CrashFs::from_image(root, Image::empty())
+    }
+
+    /// A machine that was switched on with this image. Whatever is in it is durable.
+    pub fn from_image(root: &Path, image: Image) -> CrashFs {
+        let inner = Inner {
+            journal: Journal { start: image.clone(), records: Vec::new() },
+            image,
+            is_journaling: true,
+            calls: Vec::new(),
+            is_noting_calls: false,
+            call_count: 0,
+            faults: Vec::new(),
+            lost_writes: 0,
+            lost_writes_told: 0,
+            sparse: false,
+        };
+        CrashFs { root: root.to_path_buf(), inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// This file system as a storage.
+    pub fn storage(&self) -> SharedStorage {
+        Arc::new(self.clone())
+    }
+
+    /// Leaves chunk folders that hold nothing out of listings: a collector that visits 65,536 empty
+    /// folders for each of thousands of images would take hours. The format allows missing ones.
+    pub fn set_sparse(&self, sparse: bool) {
+        self.inner().sparse = sparse;
+    }
+
+    /// The state as the running machine sees it.
+    pub fn image(&self) -> Image {
+        self.inner().image.clone()
+    }
+
+    /// Makes everything durable and begins a new journal.
+    pub fn checkpoint(&self) {
+        let mut inner = self.inner();
+        inner.journal = Journal { start: inner.image.clone(), records: Vec::new() };
+        inner.calls.clear();
+        inner.call_count = 0;
+    }
+
+    /// What was done since the beginning or the last [`CrashFs::checkpoint`].
+    pub fn journal(&self) -> Journal {
+        self.inner().journal.clone()
+    }
+
+    /// Calls since the beginning or the last [`CrashFs::checkpoint`], also those that only read.
+    pub fn call_count(&self) -> u64 {
+        self.inner().call_count
+    }
+
+    /// Notes calls from now on, for [`CrashFs::calls`].
+    pub fn note_calls(&self) {
+        self.inner().is_noting_calls = true;
+    }
+
+    /// The calls that were noted; the number of a call is its position.
+    pub fn calls(&self) -> Vec<Call> {
+        self.inner().calls.clone()
+    }
+
+    /// Puts a fault in the way.
+    pub fn inject(&self, fault: Fault) {
+        self.inner().faults.push(fault);
+    }
+
+    /// Takes all faults away.
+    pub fn heal(&self) {
+        self.inner().faults.clear();
+    }
+
+    /// The system failed to write back in the background everything that was not synced. Programs
+    /// go on to see it, whoever has the file system open is told at the next sync, and it never
+    /// becomes durable.
+    pub fn lose_unsynced_data(&self) {
+        let mut inner = self.inner();
+        inner.note("background write-back fails".into(), Change::Doom(None));
+        inner.lost_writes += 1;
+    }
+
+    /// Sets the time of last access of every file whose path contains `text`.
+    pub fn set_atime(&self, text: &str, atime: i64) {
+        self.edit(text, |file| file.atime = atime);
+    }
+
+    /// Changes the content of the file with exactly this path, as a failing disk does. Times stay.
+    pub fn corrupt(&self, path: &Path, damage: impl Fn(&mut Vec<u8>)) {
+        let mut inner = self.inner();
+        if let Ok(inode) = inner.resolve(&self.root, path) {
+            inner.image.edit_file(inode, |file| damage(Arc::make_mut(&mut file.content)));
+            let image = &mut inner.journal.start;
+            image.edit_file(inode, |file| damage(Arc::make_mut(&mut file.content)));
+        }
+    }
+
+    /// Paths of all files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let files = self.inner().image.files();
+        files.into_iter().map(|(path, _)| self.root.join(path.trim_start_matches('/'))).collect()
+    }
+
+    fn edit(&self, text: &str, edit: impl Fn(&mut image::FileNode)) {
+        let mut inner = self.inner();
+        for (path, inode) in inner.image.files() {
+            if path.contains(text) {
+                inner.image.edit_file(inode, &edit);
+                inner.journal.start.edit_file(inode, &edit);
+            }
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and fails it if a fault is in its way.
+    fn call(&self, kind: CallKind, path: &Path) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        inner.count(kind, path).map_err(|fault| fault.error())?;
+        Ok(inner)
+    }
+
+    /// Folder and name of a path.
+    fn place(&self, inner: &Inner, path: &Path) -> io::Result<(Inode, String)> {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+        else {
+            return Err(errno(libc::EBUSY));
+        };
+        Ok((inner.resolve(&self.root, dir)?, name.to_owned()))
+    }
+
+    fn make(&self, path: &Path, node: Node, kind: CallKind) -> io::Result<Inode> {
+        let mut inner = self.call(kind, path)?;
+        let (dir, name) = self.place(&inner, path)?;
+        if inner.image.lookup(dir, &name)?.is_some() {
+            return Err(errno(libc::EEXIST));
+        }
+        let dir_name = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        let inode = inner.image.new_inode(dir, dir_name.unwrap_or_default(), &name);
+        inner.image.insert(inode, &node);
+        let names = vec![(dir, name, Some(inode))];
+        inner.change_names(kind, path, names, Some((inode, Arc::new(node))));
+        Ok(inode)
+    }
+
+    fn remove(&self, path: &Path, kind: CallKind) -> io::Result<()> {
+        let mut inner = self.call(kind, path)?;
+        let (dir, name) = self.place(&inner, path)?;
+        let inode = inner.image.lookup(dir, &name)?.ok_or(io::ErrorKind::NotFound)?;
+        let is_dir = inner.image.node(inode)?.kind() == Kind::Dir;
+        match (kind, is_dir) {
+            (CallKind::RemoveFile, true) => return Err(errno(libc::EISDIR)),
+            (CallKind::RemoveDir, false) => return Err(errno(libc::ENOTDIR)),
+            (CallKind::RemoveDir, true) if !inner.image.is_empty_dir(inode)? => {
+                return Err(errno(libc::ENOTEMPTY));
+            }
+            _ => {}
+        }
+        inner.change_names(kind, path, vec![(dir, name, None)], None);
+        Ok(())
+    }
+
+    fn file_inode(&self, inner: &Inner, path: &Path) -> io::Result<Inode> {
+        let inode = inner.resolve(&self.root, path)?;
+        if inner.image.node(inode)?.kind() != Kind::File {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
+        }
+        Ok(inode)
+    }
+}
+
+impl Inner {
+    fn count(&mut self, kind: CallKind, path: &Path) -> Result<(), Fault> {
+        let number = self.call_count;
+        self.call_count += 1;
+        if self.is_noting_calls {
+            self.calls.push(Call { kind, path: path.to_path_buf() });
+        }
+        match self.faults.iter().find(|fault| fault.hits(number, kind, path)) {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, what: String, change: Change) {
+        if self.is_journaling {
+            self.journal.records.push(Record { change, what });
+        }
+    }
+
+    fn resolve(&self, root: &Path, path: &Path) -> io::Result<Inode> {
+        let inside = path.strip_prefix(root).map_err(|_| io::ErrorKind::NotFound)?;
+        let mut inode = ROOT;
+        for part in inside.components() {
+            let Component::Normal(name) = part else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            let name = name.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+            inode = self.image.lookup(inode, name)?.ok_or(io::ErrorKind::NotFound)?;
+        }
+        Ok(inode)
+    }
+
+    fn change_names(
+        &mut self,
+        kind: CallKind,
+        path: &Path,
+        names: Names,
+        born: Option<(Inode, Arc<Node>)>,
+    ) {
+        self.image.apply(&names);
+        self.note(format!("{kind:?} {}", path.display()), Change::Names { names, born });
+    }
+
+    fn meta(&self, inode: Inode) -> io::Result<Meta> {
+        let node = self.image.node(inode)?;
+        let (len, atime, mtime) = match &*node {
+            Node::Dir(_) => (4096, 0, 0),
+            Node::File(file) => (file.content.len() as u64, file.atime, file.mtime),
+        };
+        let (kind, mode) = (node.kind(), node.mode());
+        Ok(Meta { kind, len, inode, device: 1, atime, mtime, mode, uid: 0, gid: 0 })
+    }
+
+    fn list(&self, dir: Inode) -> io::Result<Vec<Entry>> {
+        let names = self.image.list(dir, self.sparse)?;
+        let entry = |(name, inode)| {
+            let kind = self.image.node(inode)?.kind();
+            Ok(Entry { name: Some(name), kind, inode })
+        };
+        names.into_iter().map(entry).collect()
+    }
+
+    fn touch(&mut self, inode: Inode, path: &Path) {
+        let atime = now();
+        self.image.edit_file(inode, |file| file.atime = atime);
+        self.note(format!("Touch {}", path.display()), Change::Atime { file: inode, atime });
+    }
+
+    /// Notes how a sync ended. A failed one dooms what it was to make durable.
+    fn sync(&mut self, kind: CallKind, path: &Path, change: Change) -> io::Result<()> {
+        let result = self.count(kind, path);
+        match (&result, &change) {
+            (Ok(()), _) => self.note(format!("{kind:?} {}", path.display()), change),
+            (Err(_), Change::SyncDir(_)) => {}
+            (Err(_), change) => {
+                let file = if let Change::SyncFile(file) = change { Some(*file) } else { None };
+                self.note(format!("failed {kind:?} {}", path.display()), Change::Doom(file));
+            }
+        }
+        result.map_err(|fault| fault.error())
+    }
+}
+
+impl Storage for CrashFs {
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let inner = self.call(CallKind::Read, path)?;
+        let content = inner.image.file(self.file_inode(&inner, path)?)?.content;
+        if content.len() as u64 > limit {
+            let why = format!("it is {} bytes long, {limit} are allowed", content.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(content.to_vec())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadAt>> {
+        let inner = self.call(CallKind::Open, path)?;
+        let file = self.file_inode(&inner, path)?;
+        Ok(Box::new(OpenFile { fs: self.clone(), file, path: path.to_path_buf(), position: 0 }))
+    }
+
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Box<dyn StorageFile>> {
+        let file = self.make(path, Node::file(mode, now()), CallKind::Create)?;
+        Ok(Box::new(OpenFile { fs: self.clone(), file, path: path.to_path_buf(), position: 0 }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.call(CallKind::Rename, from)?;
+        let (from_dir, from_name) = self.place(&inner, from)?;
+        let (to_dir, to_name) = self.place(&inner, to)?;
+        let inode = inner.image.lookup(from_dir, &from_name)?.ok_or(io::ErrorKind::NotFound)?;
+        let is_dir = inner.image.node(inode)?.kind() == Kind::Dir;
+        if let Some(target) = inner.image.lookup(to_dir, &to_name)? {
+            if target == inode {
+                return Ok(());
+            }
+            match (is_dir, inner.image.node(target)?.kind() == Kind::Dir) {
+                (false, true) => return Err(errno(libc::EISDIR)),
+                (true, false) => return Err(errno(libc::ENOTDIR)),
+                (true, true) if !inner.image.is_empty_dir(target)? => {
+                    return Err(errno(libc::ENOTEMPTY));
+                }
+                _ => {}
+            }
+        }
+        let names = vec![(from_dir, from_name, None), (to_dir, to_name, Some(inode))];
+        inner.change_names(CallKind::Rename, to, names, None);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.remove(path, CallKind::RemoveFile)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.remove(path, CallKind::RemoveDir)
+    }
+
+    fn create_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.make(path, Node::dir(mode), CallKind::CreateDir).map(|_| ())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let inner = self.call(CallKind::List, path)?;
+        inner.list(inner.resolve(&self.root, path)?)
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>> {
+        let inner = self.call(CallKind::OpenDir, path)?;
+        let dir = inner.resolve(&self.root, path)?;
+        if inner.image.node(dir)?.kind() != Kind::Dir {
+            return Err(errno(libc::ENOTDIR));
+        }
+        Ok(Box::new(OpenDir { fs: self.clone(), path: path.to_path_buf() }))
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Meta> {
+        let inner = self.call(CallKind::Meta, path)?;
+        inner.meta(inner.resolve(&self.root, path)?)
+    }
+
+    fn touch(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.call(CallKind::Touch, path)?;
+        let inode = inner.resolve(&self.root, path)?;
+        inner.touch(inode, path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.inner();
+        let dir = inner.resolve(&self.root, path)?;
+        inner.sync(CallKind::SyncDir, path, Change::SyncDir(dir))
+    }
+
+    fn open_filesystem(&self, path: &Path) -> io::Result<Box<dyn FilesystemHandle>> {
+        let inner = self.call(CallKind::OpenFilesystem, path)?;
+        inner.resolve(&self.root, path)?;
+        // What nobody was told of yet, the newcomer is told of.
+        let told = Mutex::new(inner.lost_writes_told);
+        Ok(Box::new(OpenFilesystem { fs: self.clone(), path: path.to_path_buf(), told }))
+    }
+
+    fn forget_cached(&self, path: &Path) -> io::Result<()> {
+        // Doomed data that a program still sees would have to vanish here. The tests that lose data
+        // look at it after a crash instead.
+        let inner = self.call(CallKind::Open, path)?;
+        self.file_inode(&inner, path).map(|_| ())
+    }
+}
+
+struct OpenFile {
+    fs: CrashFs,
+    file: Inode,
+    path: PathBuf,
+    position: u64,
+}
+
+impl OpenFile {
+    fn put(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut inner = self.fs.inner();
+        let result = inner.count(CallKind::Write, &self.path);
+        let done = match &result {
+            Err(fault) if fault.short => bytes.get(..bytes.len() / 2).unwrap_or_default(),
+            Err(_) => &[],
+            Ok(()) => bytes,
+        };
+        if !done.is_empty() {
+            let now = now();
+            inner.image.edit_file(self.file, |file| {
+                journal::write(Arc::make_mut(&mut file.content), offset, done);
+                file.mtime = now;
+            });
+            let what = format!("Write {} bytes to {}", done.len(), self.path.display());
+            let change = Change::Write { file: self.file, offset, bytes: done.into(), now };
+            inner.note(what, change);
+        }
+        result.map_err(|fault| fault.error())
+    }
+}
+
+impl StorageFile for OpenFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.put(bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.put(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let file = self.file;
+        self.fs.inner().sync(CallKind::SyncFile, &self.path, Change::SyncFile(file))
+    }
+}
+
+impl ReadAt for OpenFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let inner = self.fs.call(CallKind::Read, &self.path)?;
+        let content = inner.image.file(self.file)?.content;
+        let rest = usize::try_from(offset).ok().and_then(|start| content.get(start..));
+        let rest = rest.unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Ok(count)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.fs.call(CallKind::Meta, &self.path)?.image.file(self.file)?.content.len() as u64)
+    }
+}
+
+struct OpenDir {
+    fs: CrashFs,
+    path: PathBuf,
+}
+
+impl StorageDir for OpenDir {
+    fn list(&mut self) -> io::Result<Vec<Entry>> {
+        Storage::list(&self.fs, &self.path)
+    }
+
+    fn meta(&self, name: &str) -> io::Result<Meta> {
+        Storage::meta(&self.fs, &self.path.join(name))
+    }
+
+    fn touch(&self, name: &str) -> io::Result<()> {
+        Storage::touch(&self.fs, &self.path.join(name))
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        Storage::remove_file(&self.fs, &self.path.join(name))
+    }
+}
+
+struct OpenFilesystem {
+    fs: CrashFs,
+    path: PathBuf,
+    /// Lost writes that this descriptor was told of.
+    told: Mutex<u64>,
+}
+
+impl FilesystemHandle for OpenFilesystem {
+    fn sync(&self) -> io::Result<()> {
+        let mut inner = self.fs.inner();
+        inner.sync(CallKind::SyncFilesystem, &self.path, Change::SyncAll)?;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told < inner.lost_writes {
+            *told = inner.lost_writes;
+            inner.lost_writes_told = inner.lost_writes;
+            return Err(errno(libc::EIO));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
