@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use datastore::blob::BLOB_BYTES_MAX;
 use datastore::chunker::AVG_CATALOG;
-use datastore::hierarchy::CATALOG_NAME;
+use datastore::hierarchy::{CATALOG_NAME, ENCRYPTED_KEY_NAME};
 use datastore::index::fixed::CHUNK_SIZE;
 use datastore::manifest::FileInfo;
 use datastore::{CryptConfig, CryptMode, DataBlob, Manifest, Progress};
@@ -27,6 +27,8 @@ pub struct Options {
     pub key: Option<Arc<CryptConfig>>,
     /// Whether the key encrypts or only signs.
     pub crypt_mode: CryptMode,
+    /// The key, encrypted for the holder of the master key: a plain blob that the snapshot carries.
+    pub encrypted_key: Option<DataBlob>,
     /// Try to compress.
     pub compress: bool,
     /// Average chunk size of folders in bytes.
@@ -70,6 +72,11 @@ pub fn check(sources: &[Source], options: &Options) -> Result<()> {
         }
         _ => {}
     }
+    if options.encrypted_key.is_some() && options.key.is_none() {
+        return Err(Error::refused(
+            "a master key encrypts the key of a backup, and this backup has none",
+        ));
+    }
     for source in sources {
         source.check()?;
     }
@@ -85,6 +92,7 @@ pub fn run(
 ) -> Result<(Manifest, Summary)> {
     check(sources, options)?;
     let encrypt = options.crypt_mode == CryptMode::Encrypt;
+    note_other_key(session, options, progress);
     let chunk_options = ChunkOptions {
         key: options.key.clone().filter(|_| encrypt),
         compress: options.compress,
@@ -107,6 +115,7 @@ pub fn run(
         job.source(source)?;
     }
     job.finish_catalog()?;
+    job.encrypted_key()?;
     if progress.is_aborted() {
         return Err(Error::Aborted);
     }
@@ -119,6 +128,22 @@ pub fn run(
     }
     let manifest = session.finish(manifest)?;
     Ok((manifest, job.summary))
+}
+
+/// Another key than last time is allowed, and nothing is shared then: the names of encrypted chunks
+/// depend on the key. Who did not mean it should hear of it before the second key is lost.
+fn note_other_key(session: &dyn BackupSession, options: &Options, progress: &dyn Progress) {
+    if let Some(key) = &options.key
+        && let (Some(base), Some(base_key)) = (session.base(), session.base_key())
+        && base_key != key.fingerprint()
+    {
+        progress.note(&format!(
+            "the last snapshot, {base}, was made with key {}, this one is made with key {}: each \
+             needs its own, and encrypted content is stored again",
+            base_key.short(),
+            key.fingerprint().short()
+        ));
+    }
 }
 
 struct Job<'a> {
@@ -240,6 +265,15 @@ impl Job<'_> {
         self.progress.advance_bytes(content.len() as u64);
         self.summary.archive_bytes += content.len() as u64;
         self.session.add_blob(&source.filename, &blob, self.options.crypt_mode)
+    }
+
+    fn encrypted_key(&mut self) -> Result<()> {
+        if let Some(blob) = &self.options.encrypted_key {
+            // Listed with the mode of the backup, as everything in it; the blob itself is plain.
+            let mode = self.options.crypt_mode;
+            self.files.push(self.session.add_blob(ENCRYPTED_KEY_NAME, blob, mode)?);
+        }
+        Ok(())
     }
 
     fn finish_catalog(&mut self) -> Result<()> {

@@ -7,8 +7,8 @@ use datastore::index::Index;
 use datastore::manifest::FileInfo;
 use datastore::snapshot::GroupWriter;
 use datastore::{
-    CryptMode, DataBlob, Datastore, Digest, Manifest, Namespace, SnapshotPath, SnapshotReader,
-    SnapshotWriter,
+    CryptMode, DataBlob, Datastore, Digest, Fingerprint, Manifest, Namespace, SnapshotPath,
+    SnapshotReader, SnapshotWriter,
 };
 
 use crate::error::Result;
@@ -42,6 +42,10 @@ impl BackupSession for LocalBackup {
 
     fn base(&self) -> Option<&SnapshotPath> {
         self.writer.base()
+    }
+
+    fn base_key(&self) -> Option<Fingerprint> {
+        self.writer.base_key()
     }
 
     fn begin_archive(

@@ -90,7 +90,16 @@ pub fn check_key(
 ) -> Result<()> {
     let what = format!("snapshot {}", session.snapshot());
     match key {
-        Some(key) => session.manifest().verify_signature(key, &what)?,
+        Some(key) => {
+            // The name of the key is checked also where there is no signature to check it with.
+            match session.manifest().key_fingerprint()? {
+                Some(wanted) if wanted != key.fingerprint() => {
+                    let given = key.fingerprint();
+                    return Err(datastore::Error::WrongKey { what, wanted, given }.into());
+                }
+                _ => session.manifest().verify_signature(key, &what)?,
+            }
+        }
         // A blob tells by itself whether it is encrypted: the copy of the key for the holder of the
         // master key is not, although its snapshot is.
         None if file.is_some_and(|file| {
@@ -118,6 +127,9 @@ pub fn run(
     }
     let file = find_archive(&**session, name)?.clone();
     check_key(&**session, Some(&file), options.key.as_deref())?;
+    if options.key.is_none() && session.manifest().signature().is_some() {
+        progress.note("the snapshot is signed, but no key was given: its signature is not checked");
+    }
     let job = Job { session, options, progress, file: &file };
     match ArchiveKind::of(&file.filename) {
         Some(ArchiveKind::Blob) => job.blob(target),

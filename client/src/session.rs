@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datastore::index::Index;
 use datastore::manifest::FileInfo;
-use datastore::{CryptMode, DataBlob, Digest, Manifest, SnapshotPath};
+use datastore::{CryptMode, DataBlob, Digest, Fingerprint, Manifest, SnapshotPath};
 
 use crate::error::Result;
 
@@ -31,6 +31,9 @@ pub trait BackupSession: Send + Sync {
 
     /// The snapshot whose chunks are reused, if there is one.
     fn base(&self) -> Option<&SnapshotPath>;
+
+    /// The key that the base snapshot says it was made with.
+    fn base_key(&self) -> Option<Fingerprint>;
 
     /// Announces an archive by its stored name.
     fn begin_archive(

@@ -5,7 +5,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use datastore::hierarchy::{CATALOG_NAME, CLIENT_LOG_NAME, MANIFEST_NAME, stored_name};
+use datastore::hierarchy::{
+    CATALOG_NAME, CLIENT_LOG_NAME, ENCRYPTED_KEY_NAME, MANIFEST_NAME, stored_name,
+};
 
 use crate::error::{Error, Result};
 
@@ -52,8 +54,8 @@ impl FromStr for Source {
             }
         };
         let filename = stored_name(name)?;
-        if [CATALOG_NAME, MANIFEST_NAME, CLIENT_LOG_NAME].contains(&filename.as_str())
-            || filename == "rsa-encrypted.key.blob"
+        if [CATALOG_NAME, MANIFEST_NAME, CLIENT_LOG_NAME, ENCRYPTED_KEY_NAME]
+            .contains(&filename.as_str())
         {
             return Err(bad("this name is reserved"));
         }

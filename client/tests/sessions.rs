@@ -26,6 +26,7 @@ fn options() -> Options {
     Options {
         key: None,
         crypt_mode: CryptMode::None,
+        encrypted_key: None,
         compress: true,
         chunk_bytes_avg: 64 << 10,
         workers: 2,

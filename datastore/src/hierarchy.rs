@@ -22,6 +22,8 @@ const NAMESPACE_LEN_MAX: usize = 256;
 pub const MANIFEST_NAME: &str = "index.json.blob";
 /// Name of the client's log in a snapshot's folder; it is in no manifest.
 pub const CLIENT_LOG_NAME: &str = "client.log.blob";
+/// Name of the key that is encrypted for the holder of the master key.
+pub const ENCRYPTED_KEY_NAME: &str = "rsa-encrypted.key.blob";
 /// Name of the catalog archive.
 pub const CATALOG_NAME: &str = "catalog.pcat1.didx";
 /// Marks a snapshot that must not be removed.

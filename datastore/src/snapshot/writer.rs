@@ -37,6 +37,7 @@ use crate::crypt::CryptMode;
 use crate::datastore::{Datastore, FILE_MODE};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::hierarchy::{
     ArchiveKind, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace, SnapshotPath, is_archive_name,
     is_safe_id, qualified_name,
@@ -183,6 +184,11 @@ impl SnapshotWriter {
     /// The snapshot whose chunks may be reused.
     pub fn base(&self) -> Option<&SnapshotPath> {
         self.base.as_ref().map(|base| &base.snapshot)
+    }
+
+    /// The key that the base snapshot says it was made with.
+    pub fn base_key(&self) -> Option<Fingerprint> {
+        self.base.as_ref()?.manifest.key_fingerprint().ok()?
     }
 
     /// The index of the same archive in the base snapshot, if its chunks may be reused: it must be
