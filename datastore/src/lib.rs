@@ -28,6 +28,8 @@ pub mod lock;
 pub mod manifest;
 pub mod namespace;
 pub mod progress;
+pub mod prune;
+pub mod scope;
 pub mod snapshot;
 pub mod storage;
 #[cfg(feature = "testing")]

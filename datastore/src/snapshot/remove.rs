@@ -130,11 +130,35 @@ impl Datastore {
         Ok(Forgotten { group: self.tidy_group(namespace, snapshot.group()) })
     }
 
+    /// Like [`Datastore::forget_snapshot`], but refuses a snapshot that is finished. Asked under its
+    /// lock: a restore from tape may finish one between a caller's look and its removal.
+    pub fn forget_unfinished_snapshot(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+    ) -> Result<Forgotten> {
+        self.remove_snapshot_if(namespace, snapshot, &|info| match info.finished {
+            true => Err(Error::Refused { reason: format!("snapshot {snapshot} is finished now") }),
+            false => Ok(()),
+        })?;
+        Ok(Forgotten { group: self.tidy_group(namespace, snapshot.group()) })
+    }
+
     /// Removes a snapshot and leaves its group alone.
     pub(crate) fn remove_snapshot(
         &self,
         namespace: &Namespace,
         snapshot: &SnapshotPath,
+    ) -> Result<()> {
+        self.remove_snapshot_if(namespace, snapshot, &|_| Ok(()))
+    }
+
+    /// Removes a snapshot unless `may_go` refuses, which is asked under the locks.
+    fn remove_snapshot_if(
+        &self,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+        may_go: &dyn Fn(&SnapshotInfo) -> Result<()>,
     ) -> Result<()> {
         // Looked at first, so that a mistyped name does not leave lock files behind.
         self.require_snapshot(namespace, snapshot)?;
@@ -145,6 +169,9 @@ impl Datastore {
             if self.is_protected(namespace, snapshot)? {
                 let what = format!("snapshot {}", qualified_name(namespace, snapshot));
                 return Err(Error::Protected { what });
+            }
+            if let Some(info) = self.snapshot_info(namespace, snapshot.clone())? {
+                may_go(&info)?;
             }
             remove_folder(&**self.storage(), &self.snapshot_dir(namespace, snapshot))?;
         }
