@@ -133,6 +133,10 @@ impl datastore::Progress for Bar {
         self.set_total(bytes);
     }
 
+    fn step(&self, phase: &str, done: u64, total: u64) {
+        self.doing(&format!("{phase} {} %", done * 100 / total.max(1)));
+    }
+
     fn note(&self, text: &str) {
         self.tell(text);
     }

@@ -7,6 +7,7 @@
 
 pub mod dynamic;
 pub mod fixed;
+pub mod scan;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use crate::storage::{ReadAt, Storage};
 
 pub use dynamic::DynamicIndex;
 pub use fixed::FixedIndex;
+pub use scan::IndexScan;
 
 /// Bytes before the first entry.
 pub(crate) const HEADER_LEN: usize = 4096;

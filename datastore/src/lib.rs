@@ -7,7 +7,7 @@
 //!
 //! The door is [`Datastore`]. Everything that can lose data is argued for at the head of the file
 //! that does it: [`chunk_store`] (insertion), [`snapshot::writer`] (order of a backup),
-//! [`lock`] (who excludes whom).
+//! [`gc`] (removal of chunks), [`lock`] (who excludes whom).
 //!
 //! The crate knows no tape and no network, and prints nothing. Formats are described in
 //! `docs/formats/`.
@@ -21,6 +21,7 @@ pub mod digest;
 mod error;
 pub mod fingerprint;
 pub mod group;
+pub mod gc;
 pub mod hierarchy;
 pub mod index;
 pub mod key;

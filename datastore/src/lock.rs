@@ -13,6 +13,7 @@
 //! waits for a group or snapshot lock, and for a manifest lock at most five seconds.
 
 pub mod process;
+pub mod turnstile;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -76,6 +77,16 @@ impl Locks {
     /// them.
     pub fn new(dir: PathBuf, owner: Option<(u32, u32)>) -> Locks {
         Locks { dir, owner }
+    }
+
+    /// The folder of the lock files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How writers and a collector of different processes take turns.
+    pub fn turnstile(&self) -> turnstile::Turnstile {
+        turnstile::Turnstile { dir: self.dir.clone(), owner: self.owner }
     }
 
     /// Locks a group exclusively: backups to it, its removal, changes of its owner and notes.

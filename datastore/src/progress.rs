@@ -15,6 +15,9 @@ pub trait Progress: Send + Sync {
     /// The size of the whole in bytes became known or changed.
     fn expect_bytes(&self, _bytes: u64) {}
 
+    /// A phase that counts no bytes did `done` of `total` steps.
+    fn step(&self, _phase: &str, _done: u64, _total: u64) {}
+
     /// Something a person should read now, but that is no failure.
     fn note(&self, _text: &str) {}
 

@@ -15,8 +15,19 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 pub(crate) const MAGIC: [u8; 8] = [0x1c, 0x91, 0x4e, 0xa5, 0x19, 0xba, 0xb3, 0xcd];
-const ENTRY_LEN: usize = 40;
-const END_LEN: usize = 8;
+pub(super) const ENTRY_LEN: usize = 40;
+pub(super) const END_LEN: usize = 8;
+
+/// The number of entries in the bytes behind the header. The error is a reason.
+pub(super) fn count(body_bytes: u64) -> std::result::Result<u64, String> {
+    let count = body_bytes / ENTRY_LEN as u64;
+    if count == 0 || body_bytes % ENTRY_LEN as u64 != 0 {
+        return Err(format!(
+            "{body_bytes} bytes of entries are not a whole number of {ENTRY_LEN}-byte entries, at least one"
+        ));
+    }
+    Ok(count)
+}
 
 /// A dynamic index in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +64,8 @@ impl DynamicIndex {
         let header = Header::decode(content, &MAGIC)
             .ok_or_else(|| damaged("it does not begin like a dynamic index".into()))?;
         let body = content.get(HEADER_LEN..).unwrap_or_default();
-        let (records, rest) = body.as_chunks::<ENTRY_LEN>();
-        if !rest.is_empty() || records.is_empty() {
-            return Err(damaged(format!(
-                "{} bytes of entries are not a whole number of {ENTRY_LEN}-byte entries, at least one",
-                body.len()
-            )));
-        }
+        count(body.len() as u64).map_err(damaged)?;
+        let (records, _) = body.as_chunks::<ENTRY_LEN>();
         let mut entries = Vec::with_capacity(records.len());
         let mut last_end = 0;
         for (position, record) in records.iter().enumerate() {

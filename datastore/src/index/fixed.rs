@@ -21,10 +21,43 @@ pub(crate) const MAGIC: [u8; 8] = [0x2f, 0x7f, 0x41, 0xed, 0x91, 0xfd, 0x0f, 0xc
 const SIZE_AT: usize = COMMON_END;
 const CHUNK_SIZE_AT: usize = SIZE_AT + 8;
 const FIXED_END: usize = CHUNK_SIZE_AT + 8;
-const ENTRY_LEN: usize = 32;
+pub(super) const ENTRY_LEN: usize = 32;
 
 /// Chunk size of every image in bytes.
 pub const CHUNK_SIZE: u64 = 4 << 20;
+
+/// What a header says of the archive, proved against the length of the file.
+pub(super) struct Shape {
+    /// Length of the archive in bytes.
+    pub size: u64,
+    /// Bytes of every chunk but the last.
+    pub chunk_size: u64,
+    /// Number of entries.
+    pub len: u64,
+}
+
+/// Holds the header against the number of bytes behind it. The error is a reason.
+pub(super) fn shape(header: &[u8], body_bytes: u64) -> std::result::Result<Shape, String> {
+    let number = |range: std::ops::Range<usize>| {
+        let mut bytes = [0; 8];
+        if let Some(found) = header.get(range) {
+            bytes.copy_from_slice(found);
+        }
+        u64::from_le_bytes(bytes)
+    };
+    let size = number(SIZE_AT..CHUNK_SIZE_AT);
+    let chunk_size = number(CHUNK_SIZE_AT..FIXED_END);
+    if !chunk_size.is_power_of_two() {
+        return Err(format!("a chunk size of {chunk_size} is not a power of two"));
+    }
+    let len = body_bytes / ENTRY_LEN as u64;
+    if body_bytes % ENTRY_LEN as u64 != 0 || len == 0 || size.div_ceil(chunk_size) != len {
+        return Err(format!(
+            "{body_bytes} bytes of entries do not fit an archive of {size} bytes in chunks of {chunk_size}"
+        ));
+    }
+    Ok(Shape { size, chunk_size, len })
+}
 
 /// A fixed index in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,29 +87,9 @@ impl FixedIndex {
         let damaged = |reason: String| Error::damaged(what.to_string(), reason);
         let header = Header::decode(content, &MAGIC)
             .ok_or_else(|| damaged("it does not begin like a fixed index".into()))?;
-        let number = |range: std::ops::Range<usize>| {
-            let mut bytes = [0; 8];
-            if let Some(found) = content.get(range) {
-                bytes.copy_from_slice(found);
-            }
-            u64::from_le_bytes(bytes)
-        };
-        let size = number(SIZE_AT..CHUNK_SIZE_AT);
-        let chunk_size = number(CHUNK_SIZE_AT..FIXED_END);
-        if !chunk_size.is_power_of_two() {
-            return Err(damaged(format!("a chunk size of {chunk_size} is not a power of two")));
-        }
         let body = content.get(HEADER_LEN..).unwrap_or_default();
-        let (records, rest) = body.as_chunks::<ENTRY_LEN>();
-        if !rest.is_empty()
-            || records.is_empty()
-            || size.div_ceil(chunk_size) != records.len() as u64
-        {
-            return Err(damaged(format!(
-                "{} bytes of entries do not fit an archive of {size} bytes in chunks of {chunk_size}",
-                body.len()
-            )));
-        }
+        let Shape { size, chunk_size, .. } = shape(content, body.len() as u64).map_err(damaged)?;
+        let (records, _) = body.as_chunks::<ENTRY_LEN>();
         let digests = records.iter().map(|record| Digest(*record)).collect();
         Ok(FixedIndex { header, size, chunk_size, digests })
     }
