@@ -141,7 +141,8 @@ impl Datastore {
     fn why_not_empty(&self, namespace: &Namespace, dir: &Path) -> Result<Option<String>> {
         let groups = self.groups(namespace)?.len();
         if groups > 0 {
-            return Ok(Some(format!("it holds {groups} backup groups")));
+            let plural = if groups == 1 { "" } else { "s" };
+            return Ok(Some(format!("it holds {groups} backup group{plural}")));
         }
         if self.namespaces(namespace, Some(1), &mut ())?.len() > 1 {
             return Ok(Some("it holds namespaces that stay".into()));
