@@ -17,6 +17,7 @@ use datastore::{CryptConfig, CryptMode, DataBlob, Manifest, Progress};
 use pxar::catalog::Sink as _;
 
 use crate::error::{Error, Result};
+use crate::image;
 use crate::pipeline::{ChunkOptions, ChunkWriter, Pipeline};
 use crate::session::{ArchiveShape, BackupSession};
 use crate::source::{Source, SourceKind, check_names, image_size};
@@ -228,11 +229,7 @@ impl Job<'_> {
         let mut stream = self.pipeline.fixed_stream(sink, CHUNK_SIZE as usize);
         // An image that grows meanwhile keeps the size that it had; one that shrinks is an error,
         // because what would fill it is not known.
-        let mut input = io::Read::take(file, size);
-        let copied = stream.copy_from(&mut input, |bytes| {
-            self.progress.advance_bytes(bytes);
-            if self.progress.is_aborted() { Err(io::Error::other("aborted")) } else { Ok(()) }
-        });
+        let copied = image::copy(&file, size, CHUNK_SIZE, &mut stream, self.progress);
         let copied = copied.map_err(|error| {
             if self.progress.is_aborted() {
                 return Error::Aborted;

@@ -13,6 +13,7 @@
 
 pub mod backup;
 mod error;
+mod image;
 pub mod local;
 pub mod pipeline;
 pub mod random;
@@ -20,5 +21,6 @@ pub mod readahead;
 pub mod restore;
 pub mod session;
 pub mod source;
+mod zeros;
 
 pub use crate::error::{Error, Result};

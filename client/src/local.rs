@@ -102,6 +102,10 @@ impl ArchiveSink for LocalArchive {
         Ok(self.writer.reuse_chunk(digest)?)
     }
 
+    fn count_repeated(&self) {
+        self.writer.count_repeated();
+    }
+
     fn store_chunk(&self, digest: &Digest, blob: &DataBlob, plain_len: u64) -> Result<()> {
         self.writer.insert_chunk(digest, blob, plain_len)?;
         Ok(())

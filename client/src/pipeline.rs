@@ -8,6 +8,8 @@
 //!   [`Pipeline::buffers_max`] chunks are in flight, and their buffers are used again.
 //! * The order of the index is that of the stream, whichever worker finishes first: each chunk
 //!   carries its number.
+//! * Runs of zeros, which disk images are full of, cost nothing after the first chunk of them: all
+//!   further chunks are known to be that one.
 //! * The first failure anywhere stops the producer at its next chunk, and the stream cannot be
 //!   finished any more. An index is written only from a complete list.
 
@@ -25,6 +27,7 @@ use datastore::{CryptConfig, Digest};
 
 use crate::error::{Error, Result};
 use crate::session::ArchiveSink;
+use crate::zeros::is_zero;
 
 /// How chunks are made.
 #[derive(Clone)]
@@ -67,9 +70,14 @@ struct Stream {
     progress: Condvar,
 }
 
+/// Length of a chunk that is not stored yet; no chunk is empty.
+const PENDING: u64 = 0;
+
 #[derive(Default)]
 struct StreamState {
-    chunks: Vec<Option<(u64, Digest)>>,
+    /// Length and digest of each chunk. The list of an image of 16 TiB has four million entries, so
+    /// their size matters.
+    chunks: Vec<(u64, Digest)>,
     done: usize,
 }
 
@@ -181,6 +189,7 @@ impl Pipeline {
             cutter,
             buffer: Vec::new(),
             sent: 0,
+            zeros: None,
         }
     }
 
@@ -221,7 +230,7 @@ fn run_job(shared: &Shared, encoder: &mut Encoder, buffers: &Buffers, job: Job) 
             Ok(digest) => {
                 let mut state = lock(&job.stream.state);
                 if let Some(slot) = state.chunks.get_mut(job.number) {
-                    *slot = Some((job.content.len() as u64, digest));
+                    *slot = (job.content.len() as u64, digest);
                     state.done += 1;
                 }
             }
@@ -233,6 +242,11 @@ fn run_job(shared: &Shared, encoder: &mut Encoder, buffers: &Buffers, job: Job) 
     buffers.give(job.content);
 }
 
+fn digest_of(shared: &Shared, content: &[u8]) -> Digest {
+    let key = shared.options.key.as_deref();
+    key.map_or_else(|| Digest::of(content), |key| key.digest(content))
+}
+
 fn store_chunk(
     shared: &Shared,
     encoder: &mut Encoder,
@@ -240,7 +254,7 @@ fn store_chunk(
     content: &[u8],
 ) -> Result<Digest> {
     let key = shared.options.key.as_deref();
-    let digest = key.map_or_else(|| Digest::of(content), |key| key.digest(content));
+    let digest = digest_of(shared, content);
     let known = sink.known_chunks().contains(&digest) || lock(&shared.stored).contains(&digest);
     if known && sink.reuse_chunk(&digest)? {
         return Ok(digest);
@@ -286,9 +300,40 @@ pub struct ChunkWriter {
     /// The current chunk as far as it has arrived.
     buffer: Vec<u8>,
     sent: usize,
+    /// The chunk of zeros that is as long as chunks get, once one was sent to be stored.
+    zeros: Option<Digest>,
 }
 
 impl ChunkWriter {
+    /// Appends zeros to a stream of chunks of one size. Whole chunks of them are not even made.
+    pub(crate) fn add_zeros(
+        &mut self,
+        bytes: u64,
+        mut step: impl FnMut(u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let len_max = self.cutter.len_max();
+        let mut rest = bytes;
+        while rest > 0 {
+            if self.buffer.is_empty()
+                && rest >= len_max as u64
+                && let Some(digest) = self.zeros
+            {
+                self.repeat(digest, len_max)?;
+                rest -= len_max as u64;
+                step(len_max as u64)?;
+                continue;
+            }
+            self.prepare_buffer();
+            let have = self.buffer.len();
+            let len = rest.min((len_max - have) as u64) as usize;
+            self.buffer.resize(have + len, 0);
+            self.cut()?;
+            rest -= len as u64;
+            step(len as u64)?;
+        }
+        Ok(())
+    }
+
     /// Takes everything that `input` has, without a copy in between; the number of bytes.
     pub fn copy_from(
         &mut self,
@@ -297,6 +342,7 @@ impl ChunkWriter {
     ) -> io::Result<u64> {
         let mut total = 0;
         loop {
+            self.prepare_buffer();
             let have = self.buffer.len();
             let want = (self.cutter.len_max() - have).min(1 << 20);
             self.buffer.resize(have + want, 0);
@@ -330,14 +376,42 @@ impl ChunkWriter {
         Ok(())
     }
 
-    fn send(&mut self, content: Vec<u8>) -> io::Result<()> {
-        let stopped = || io::Error::other("the backup cannot store its chunks");
+    fn prepare_buffer(&mut self) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = self.buffers.take();
+            self.buffer.reserve_exact(self.cutter.len_max());
+        }
+    }
+
+    /// Notes a chunk whose content was sent before.
+    fn repeat(&mut self, digest: Digest, len: usize) -> io::Result<()> {
         if self.shared.is_failed() {
             return Err(stopped());
         }
+        self.sent += 1;
+        let mut state = lock(&self.stream.state);
+        state.chunks.push((len as u64, digest));
+        state.done += 1;
+        drop(state);
+        self.stream.sink.count_repeated();
+        Ok(())
+    }
+
+    fn send(&mut self, content: Vec<u8>) -> io::Result<()> {
+        if self.shared.is_failed() {
+            return Err(stopped());
+        }
+        if content.len() == self.cutter.len_max() && is_zero(&content) {
+            if let Some(digest) = self.zeros {
+                self.repeat(digest, content.len())?;
+                self.buffers.give(content);
+                return Ok(());
+            }
+            self.zeros = Some(digest_of(&self.shared, &content));
+        }
         let number = self.sent;
         self.sent += 1;
-        lock(&self.stream.state).chunks.push(None);
+        lock(&self.stream.state).chunks.push((PENDING, Digest::default()));
         let job = Job { stream: Arc::clone(&self.stream), number, content };
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
         jobs.send(job).map_err(|_| stopped())
@@ -358,19 +432,23 @@ impl ChunkWriter {
             }
             state = self.stream.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let chunks: Option<Vec<(u64, Digest)>> = state.chunks.drain(..).collect();
+        let chunks = std::mem::take(&mut state.chunks);
         drop(state);
-        // All are done, so none is missing; a list with a hole must never become an index.
-        self.stream.sink.finish(&chunks.ok_or(Error::WorkerDied)?)
+        // All are done, so none is pending; a list with a hole must never become an index.
+        if chunks.iter().any(|(len, _)| *len == PENDING) {
+            return Err(Error::WorkerDied);
+        }
+        self.stream.sink.finish(&chunks)
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the backup cannot store its chunks")
 }
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.capacity() == 0 {
-            self.buffer = self.buffers.take();
-            self.buffer.reserve_exact(self.cutter.len_max());
-        }
+        self.prepare_buffer();
         let room = self.cutter.len_max() - self.buffer.len();
         let count = bytes.len().min(room).min(SCAN_BYTES);
         self.buffer.extend_from_slice(bytes.get(..count).unwrap_or_default());

@@ -3,6 +3,9 @@
 //! Workers take the chunks of an index in order, each as soon as it is free; the reader waits for
 //! the next one in order. At most a fixed number of chunks is under way or waiting, so memory does
 //! not grow with the archive. Whatever is handed out has the digest and length of its index entry.
+//!
+//! A chunk of zeros is read and proved once; wherever else its name stands in the index, the bytes
+//! are known. Most of a disk image is often made of it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -10,14 +13,44 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use datastore::CryptConfig;
 use datastore::index::{Index, IndexEntry};
+use datastore::{CryptConfig, Digest};
 
 use crate::error::{Error, Result};
 use crate::session::RestoreSession;
+use crate::zeros::is_zero;
 
 /// A chunk on its way, and where its content goes.
-type Order = (IndexEntry, Sender<Result<Vec<u8>>>);
+type Order = (IndexEntry, Sender<Result<Content>>);
+
+/// The next bytes of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// These.
+    Bytes(Vec<u8>),
+    /// So many zeros.
+    Zeros(u64),
+}
+
+impl Content {
+    /// Number of bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Zeros(len) => *len,
+        }
+    }
+
+    /// True without a byte.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+enum UnderWay {
+    Ordered(IndexEntry, Receiver<Result<Content>>),
+    Known(Content),
+}
 
 /// The content of an archive from its first byte to its last.
 pub struct ReadAhead {
@@ -26,8 +59,10 @@ pub struct ReadAhead {
     next: usize,
     orders: Option<Sender<Order>>,
     /// Chunks under way, in order.
-    under_way: VecDeque<Receiver<Result<Vec<u8>>>>,
+    under_way: VecDeque<UnderWay>,
     window: usize,
+    /// A chunk that was proved to hold nothing but zeros.
+    zeros: Option<(Digest, u64)>,
     current: Vec<u8>,
     taken: usize,
     /// What went wrong, beside the `io::Error` that a reader gets to see.
@@ -66,6 +101,7 @@ impl ReadAhead {
             orders: Some(orders),
             under_way: VecDeque::with_capacity(window),
             window,
+            zeros: None,
             current: Vec::new(),
             taken: 0,
             error: None,
@@ -74,19 +110,30 @@ impl ReadAhead {
     }
 
     /// The next chunk's content, in order; `None` after the last.
-    pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn next_chunk(&mut self) -> Result<Option<Content>> {
         while self.under_way.len() < self.window
             && let Some(entry) = self.index.entry(self.next)
             && let Some(orders) = &self.orders
         {
-            let (answer, receiver) = bounded(1);
-            orders.send((entry, answer)).map_err(|_| Error::WorkerDied)?;
-            self.under_way.push_back(receiver);
+            if self.zeros == Some((entry.digest, entry.len())) {
+                self.under_way.push_back(UnderWay::Known(Content::Zeros(entry.len())));
+            } else {
+                let (answer, receiver) = bounded(1);
+                orders.send((entry, answer)).map_err(|_| Error::WorkerDied)?;
+                self.under_way.push_back(UnderWay::Ordered(entry, receiver));
+            }
             self.next += 1;
         }
         match self.under_way.pop_front() {
             None => Ok(None),
-            Some(receiver) => receiver.recv().map_err(|_| Error::WorkerDied)?.map(Some),
+            Some(UnderWay::Known(content)) => Ok(Some(content)),
+            Some(UnderWay::Ordered(entry, receiver)) => {
+                let content = receiver.recv().map_err(|_| Error::WorkerDied)??;
+                if matches!(content, Content::Zeros(_)) {
+                    self.zeros = Some((entry.digest, entry.len()));
+                }
+                Ok(Some(content))
+            }
         }
     }
 
@@ -100,10 +147,11 @@ fn read_chunk(
     session: &dyn RestoreSession,
     key: Option<&CryptConfig>,
     entry: &IndexEntry,
-) -> Result<Vec<u8>> {
+) -> Result<Content> {
     let blob = session.chunk(&entry.digest)?;
     let len = usize::try_from(entry.len()).unwrap_or(usize::MAX);
-    Ok(blob.decode_chunk(key, &entry.digest, len)?)
+    let bytes = blob.decode_chunk(key, &entry.digest, len)?;
+    Ok(if is_zero(&bytes) { Content::Zeros(entry.len()) } else { Content::Bytes(bytes) })
 }
 
 impl BufRead for ReadAhead {
@@ -115,8 +163,16 @@ impl BufRead for ReadAhead {
         if self.taken >= self.current.len() {
             match self.next_chunk() {
                 Ok(chunk) => {
-                    self.current = chunk.unwrap_or_default();
                     self.taken = 0;
+                    match chunk {
+                        None => self.current = Vec::new(),
+                        Some(Content::Bytes(bytes)) => self.current = bytes,
+                        Some(Content::Zeros(len)) => {
+                            // A chunk was this long when it was proved, so it fits into memory.
+                            self.current.clear();
+                            self.current.resize(usize::try_from(len).unwrap_or_default(), 0);
+                        }
+                    }
                 }
                 Err(error) => {
                     let shown = io::Error::other(error.to_string());

@@ -4,7 +4,7 @@
 //! overwritten unless asked for, and then only by something whole.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use pxar::extract::OnError;
 use crate::backup::ArchiveMonitor;
 use crate::error::{Error, Result};
 use crate::random::RandomAccess;
-use crate::readahead::ReadAhead;
+use crate::readahead::{Content, ReadAhead};
 use crate::session::RestoreSession;
+use crate::zeros::write_sparse;
 
 const UNIFIED_SUFFIX: &str = ".pxar.didx";
 const METADATA_SUFFIX: &str = ".mpxar.didx";
@@ -246,20 +247,25 @@ impl Job<'_> {
         let mut summary = Summary::default();
         let failed = |e| Error::io("write", "the output", e);
         while let Some(chunk) = self.next(&mut input)? {
-            output.write_all(&chunk).map_err(failed)?;
-            summary.content_bytes += chunk.len() as u64;
+            summary.content_bytes += chunk.len();
+            match chunk {
+                Content::Bytes(bytes) => output.write_all(&bytes).map_err(failed)?,
+                Content::Zeros(len) => {
+                    io::copy(&mut io::repeat(0).take(len), output).map_err(failed)?;
+                }
+            }
         }
         output.flush().map_err(failed)?;
         Ok(summary)
     }
 
-    fn next(&self, input: &mut ReadAhead) -> Result<Option<Vec<u8>>> {
+    fn next(&self, input: &mut ReadAhead) -> Result<Option<Content>> {
         if self.progress.is_aborted() {
             return Err(Error::Aborted);
         }
         let chunk = input.next_chunk()?;
         if let Some(chunk) = &chunk {
-            self.progress.advance_bytes(chunk.len() as u64);
+            self.progress.advance_bytes(chunk.len());
         }
         Ok(chunk)
     }
@@ -269,8 +275,12 @@ impl Job<'_> {
         let output = Output::create(target, self.options.overwrite)?;
         let mut at = 0;
         while let Some(chunk) = self.next(&mut input)? {
-            output.write(&chunk, at)?;
-            at += chunk.len() as u64;
+            let len = chunk.len();
+            match chunk {
+                Content::Bytes(bytes) => output.write(&bytes, at)?,
+                Content::Zeros(len) => output.write_zeros(len, at)?,
+            }
+            at += len;
         }
         output.finish(at)?;
         Ok(Summary { content_bytes: at, ..Summary::default() })
@@ -350,11 +360,26 @@ impl Output<'_> {
     }
 
     fn write(&self, content: &[u8], at: u64) -> Result<()> {
-        // Zeros need no room in a new file; on a device they must be written.
-        if self.temp.is_some() && content.iter().all(|byte| *byte == 0) {
-            return Ok(());
+        let written = if self.temp.is_some() {
+            write_sparse(&self.file, content, at)
+        } else {
+            self.file.write_all_at(content, at)
+        };
+        written.map_err(|e| Error::io("write", self.path, e))
+    }
+
+    /// Zeros need no room in a new file; on a device they must be written.
+    fn write_zeros(&self, len: u64, at: u64) -> Result<()> {
+        static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+        let mut done = 0;
+        while self.temp.is_none() && done < len {
+            let piece = (len - done).min(ZEROS.len() as u64);
+            let zeros = ZEROS.get(..piece as usize).unwrap_or_default();
+            let written = self.file.write_all_at(zeros, at + done);
+            written.map_err(|e| Error::io("write", self.path, e))?;
+            done += piece;
         }
-        self.file.write_all_at(content, at).map_err(|e| Error::io("write", self.path, e))
+        Ok(())
     }
 
     fn finish(&self, size: u64) -> Result<()> {

@@ -65,6 +65,9 @@ pub trait ArchiveSink: Send + Sync {
     /// all, and then it must be stored.
     fn reuse_chunk(&self, digest: &Digest) -> Result<bool>;
 
+    /// Told of a chunk that is the same as one that was stored or reused in this session.
+    fn count_repeated(&self);
+
     /// Stores a chunk of `plain_len` bytes of content.
     fn store_chunk(&self, digest: &Digest, blob: &DataBlob, plain_len: u64) -> Result<()>;
 

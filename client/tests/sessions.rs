@@ -209,3 +209,79 @@ fn a_failed_restore_leaves_the_old_file() {
     restore::run(&session, "d.img", Target::Path(&link), &options(), &Silent).unwrap_err();
     assert!(link.is_symlink());
 }
+
+/// Room that a file takes on the disk in bytes.
+fn disk_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).unwrap().blocks() * 512
+}
+
+/// A sparse image comes back bit for bit and sparse, in the clear and encrypted, whatever is a hole,
+/// is written zeros or ends in the middle of a chunk; its chunks of zeros are one chunk.
+#[test]
+fn a_sparse_image_is_what_it_was() {
+    use std::os::unix::fs::FileExt;
+    const MIB: u64 = 1 << 20;
+    let (dir, store) = new_store();
+    let image = dir.path().join("disk");
+    // (length, where data lies, where zeros are written)
+    let shapes: [(u64, &[u64], &[u64]); 6] = [
+        (64 * MIB, &[], &[]),
+        (64 * MIB + 12_345, &[0], &[]),
+        (64 * MIB + 1, &[64 * MIB], &[8 * MIB, 9 * MIB]),
+        (61 * MIB, &[5 * MIB, 5 * MIB + 300_000, 33 * MIB - 1], &[60 * MIB]),
+        (3 * MIB, &[], &[]),
+        (8 * MIB, &[4 * MIB - 1], &[]),
+    ];
+    let key = Arc::new(datastore::CryptConfig::new([7; 32]).unwrap());
+    for (number, (len, data, zeros)) in shapes.into_iter().enumerate() {
+        let file = std::fs::File::create(&image).unwrap();
+        for at in data {
+            file.write_all_at(&noise(*at + 1, 1000), *at).unwrap();
+        }
+        for at in zeros {
+            file.write_all_at(&vec![0; MIB as usize], *at).unwrap();
+        }
+        file.set_len(len).unwrap();
+        for encrypted in [false, true] {
+            let second = 2 * number as i64 + i64::from(encrypted);
+            let options = Options {
+                key: encrypted.then(|| Arc::clone(&key)),
+                crypt_mode: if encrypted { CryptMode::Encrypt } else { CryptMode::None },
+                ..options()
+            };
+            let source: Source = format!("d.img:{}", image.display()).parse().unwrap();
+            let session =
+                LocalBackup::begin(&store, &Namespace::root(), &snapshot(second), "root@pam")
+                    .unwrap();
+            backup::run(&session, &[source], &options, &Silent).unwrap();
+            drop(session);
+
+            let session = open(&store, second);
+            let index = session.index("d.img.fidx").unwrap();
+            assert_eq!(index.content_size(), len);
+            let mut digests: Vec<_> = index.digests().collect();
+            assert_eq!(digests.len() as u64, len.div_ceil(4 * MIB));
+            digests.sort();
+            digests.dedup();
+            assert!(digests.len() <= data.len() + 2, "zeros are one chunk, the rest another");
+
+            let target = dir.path().join("out");
+            let options = restore::Options {
+                key: options.key,
+                workers: 2,
+                archive: pxar::extract::Options::default(),
+                overwrite: true,
+            };
+            let to_file = Target::Path(&target);
+            restore::run(&session, "d.img", to_file, &options, &Silent).unwrap();
+            let original = std::fs::read(&image).unwrap();
+            assert!(std::fs::read(&target).unwrap() == original, "shape {number}");
+            assert!(disk_bytes(&target) <= 140_000 * data.len() as u64, "shape {number}");
+            let mut stream = Vec::new();
+            let to_stream = Target::Stream(&mut stream);
+            restore::run(&session, "d.img", to_stream, &options, &Silent).unwrap();
+            assert!(stream == original, "shape {number}");
+        }
+    }
+}

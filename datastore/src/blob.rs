@@ -114,18 +114,21 @@ impl Encoder {
                 ),
             });
         }
-        self.buffer.clear();
+        let mut payload = data;
         let mut compressed = false;
         if compress && !data.is_empty() {
+            // The buffer only grows: filling it with zeros for each chunk would be for nothing.
+            if self.buffer.len() < data.len() {
+                self.buffer.resize(data.len(), 0);
+            }
             // A result that does not fit into the input's length is not worth keeping, so the
             // compressor gets no more room than that and stops early on incompressible data.
-            self.buffer.resize(data.len(), 0);
-            if let Ok(len) = self.compressor.compress_to_buffer(data, &mut self.buffer[..]) {
-                self.buffer.truncate(len);
+            let room = &mut self.buffer[..data.len()];
+            if let Ok(len) = self.compressor.compress_to_buffer(data, room) {
+                payload = &self.buffer[..len];
                 compressed = true;
             }
         }
-        let payload: &[u8] = if compressed { &self.buffer } else { data };
         let kind = BlobKind { encrypted: key.is_some(), compressed };
         let header_len = kind.header_len();
         let mut bytes = Vec::with_capacity(header_len + payload.len());

@@ -31,7 +31,7 @@ pub const AVG_ARCHIVE: usize = 4 << 20;
 pub const AVG_CATALOG: usize = 512 << 10;
 
 /// Bytes of one lane of a block; the first window of the next lane begins [`WINDOW`] before its end.
-const LANE: usize = 2048;
+const LANE: usize = 1024;
 /// Windows that end in a lane, and so the distance between lanes.
 const LANE_STEP: usize = LANE - WINDOW;
 /// Lanes of a block: each is a chain of instructions that wait for each other, two such chains keep
@@ -122,13 +122,17 @@ impl Chunker {
             let bytes = block.get(number * LANE_STEP..number * LANE_STEP + LANE);
             bytes.unwrap_or_default().as_chunks::<8>().0
         };
-        let (mut hash_0, mut hash_1) = (0, 0);
+        let (mut hash_0, mut hash_1) = (0u32, 0u32);
         let [running_0, running_1] = running;
         let outputs =
             running_0.as_chunks_mut::<8>().0.iter_mut().zip(running_1.as_chunks_mut::<8>().0);
         for ((input_0, input_1), (output_0, output_1)) in lane(0).iter().zip(lane(1)).zip(outputs) {
-            self.run(*input_0, &mut hash_0, output_0);
-            self.run(*input_1, &mut hash_1, output_1);
+            for place in 0..8 {
+                hash_0 = hash_0.rotate_left(1) ^ self.turned[usize::from(input_0[place])];
+                output_0[place] = hash_0 as u16;
+                hash_1 = hash_1.rotate_left(1) ^ self.turned[usize::from(input_1[place])];
+                output_1[place] = hash_1 as u16;
+            }
         }
         running.iter().any(|running| {
             // The first window has nothing before it: its hash is the running one itself.
@@ -140,17 +144,6 @@ impl Chunker {
             });
             first || rest != 0
         })
-    }
-
-    /// Takes 8 bytes into a running hash and notes it after each of them.
-    #[inline(always)]
-    fn run(&self, input: [u8; 8], hash: &mut u32, output: &mut [u16; 8]) {
-        let input = u64::from_le_bytes(input);
-        for (number, output) in output.iter_mut().enumerate() {
-            let byte = (input >> (8 * number)) as u8;
-            *hash = hash.rotate_left(1) ^ self.turned[usize::from(byte)];
-            *output = *hash as u16;
-        }
     }
 
     /// As [`Chunker::find`], exactly as the format describes it.

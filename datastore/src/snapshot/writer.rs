@@ -233,6 +233,12 @@ impl SnapshotWriter {
         Ok(is_there)
     }
 
+    /// Counts a chunk as reused that is the same as one inserted or reused before: one touch is
+    /// enough for all of them.
+    pub fn count_repeated(&self) {
+        self.reused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Writes the index of an archive of chunks of varying length, given in order with their
     /// lengths.
     pub fn add_dynamic_index(
