@@ -116,7 +116,7 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Snapshot(command) => snapshot::run(&places, &command),
         Command::Namespace(command) => namespace::run(&places, &command),
         Command::Catalog(command) => catalog::run(&places, &command),
-        Command::Key(command) => key::run(&command),
+        Command::Key(command) => key::run(&places, &command),
         Command::Tape(command) => tape::run(&places, &command),
         Command::Vtl(command) => vtl::run(&command),
     }

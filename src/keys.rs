@@ -1,23 +1,133 @@
-//! Keys as the command line gives them.
+//! Keys as the command line gives them: which file, which passphrase.
+//!
+//! A passphrase comes from the environment (the variable itself, or a file that `…_FILE` names) or
+//! from the terminal, never from the arguments, which every user of the machine can read. It is
+//! asked for only when it is needed: that a key is the wrong one shows before.
 
-use std::io::IsTerminal;
-use std::path::Path;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use datastore::key::master::MasterPublicKey;
 use datastore::storage::RealStorage;
-use datastore::{CryptConfig, KeyConfig};
+use datastore::{CryptConfig, CryptMode, KeyConfig, Manifest};
+use zeroize::Zeroizing;
 
-/// Where a passphrase may stand instead of being asked for.
-pub const PASSPHRASE_VARIABLE: &str = "CAPSTAN_ENCRYPTION_PASSWORD";
+use crate::config::Places;
 
-/// Reads a key file and opens it; a passphrase comes from the environment or from the terminal.
-pub fn load(path: &Path) -> Result<CryptConfig> {
-    let key = read(path)?;
-    let mut ask = || {
-        passphrase("Passphrase of the key: ")
-            .map_err(|e| datastore::Error::Key { reason: format!("{e:#}") })
-    };
-    key.unlock(&mut ask).with_context(|| format!("cannot use key file {}", path.display()))
+/// A passphrase, wiped from memory when it is no longer needed.
+pub type Passphrase = Zeroizing<Vec<u8>>;
+
+/// Longest file with a passphrase.
+const PASSPHRASE_FILE_BYTES_MAX: u64 = 4096;
+
+/// Which passphrase is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of the key at hand.
+    Key,
+    /// The one that a key gets.
+    NewKey,
+    /// That of a master key's private half.
+    MasterKey,
+}
+
+impl Which {
+    /// Variable that holds it; with `_FILE` behind it, the one that names a file.
+    fn variable(self) -> &'static str {
+        match self {
+            Which::Key => "CAPSTAN_ENCRYPTION_PASSWORD",
+            Which::NewKey => "CAPSTAN_NEW_ENCRYPTION_PASSWORD",
+            Which::MasterKey => "CAPSTAN_MASTER_KEY_PASSWORD",
+        }
+    }
+
+    /// The passphrase, if the environment has it.
+    fn from_environment(self) -> Result<Option<Passphrase>> {
+        let variable = self.variable();
+        if let Some(value) = std::env::var_os(variable) {
+            return Ok(Some(Zeroizing::new(value.into_vec())));
+        }
+        let Some(path) = std::env::var_os(format!("{variable}_FILE")) else { return Ok(None) };
+        let path = PathBuf::from(path);
+        let mut text = Zeroizing::new(Vec::with_capacity(PASSPHRASE_FILE_BYTES_MAX as usize));
+        File::open(&path)
+            .and_then(|file| file.take(PASSPHRASE_FILE_BYTES_MAX).read_to_end(&mut text))
+            .with_context(|| format!("cannot read {} ({variable}_FILE)", path.display()))?;
+        // The first line: an editor ends it, `printf` may not.
+        let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+        text.truncate(end);
+        if text.last() == Some(&b'\r') {
+            text.pop();
+        }
+        Ok(Some(text))
+    }
+
+    /// True if it can be had without asking a person.
+    fn is_at_hand(self) -> bool {
+        matches!(self.from_environment(), Ok(Some(_)))
+    }
+
+    /// The passphrase from the environment or the terminal.
+    pub fn get(self, prompt: &str) -> Result<Passphrase> {
+        match self.from_environment()? {
+            Some(passphrase) => Ok(passphrase),
+            None => self.ask(prompt),
+        }
+    }
+
+    fn ask(self, prompt: &str) -> Result<Passphrase> {
+        if !std::io::stdin().is_terminal() {
+            bail!(
+                "the key is locked: set {variable} or {variable}_FILE, or run on a terminal to be \
+                 asked",
+                variable = self.variable()
+            );
+        }
+        Ok(Zeroizing::new(rpassword::prompt_password(prompt)?.into_bytes()))
+    }
+
+    /// A passphrase for something new, typed twice on a terminal.
+    pub fn choose(self, prompt: &str) -> Result<Passphrase> {
+        let first = match self.from_environment()? {
+            Some(passphrase) => passphrase,
+            None => {
+                let first = self.ask(prompt)?;
+                if first != self.ask("The same again: ")? {
+                    bail!("the two passphrases differ; nothing was written");
+                }
+                first
+            }
+        };
+        datastore::key::check_passphrase(&first)?;
+        Ok(first)
+    }
+}
+
+/// Gives a passphrase to a library that asks for one, and its errors in the library's terms.
+pub fn asking(which: Which, prompt: String) -> impl FnMut() -> datastore::Result<Vec<u8>> {
+    move || {
+        let asked = which.get(&prompt).map(|mut passphrase| std::mem::take(&mut *passphrase));
+        asked.map_err(|e| datastore::Error::Key { reason: format!("{e:#}") })
+    }
+}
+
+/// The key that is used where no other one is named.
+pub fn default_key(places: &Places) -> PathBuf {
+    places.config.join("encryption-key.json")
+}
+
+/// The master public key that is used where no other one is named.
+pub fn default_master_key(places: &Places) -> PathBuf {
+    places.config.join("master-public.pem")
+}
+
+/// The storage for files outside a datastore.
+pub fn storage() -> Result<RealStorage> {
+    RealStorage::new(Path::new("/")).context("cannot look at /")
 }
 
 /// Reads a key file without opening it.
@@ -26,30 +136,121 @@ pub fn read(path: &Path) -> Result<KeyConfig> {
         .with_context(|| format!("cannot use key file {}", path.display()))
 }
 
-/// The storage for files outside a datastore.
-pub fn storage() -> Result<RealStorage> {
-    RealStorage::new(Path::new("/")).context("cannot look at /")
+/// Opens a key; a passphrase comes from the environment or from the terminal.
+pub fn unlock(file: &KeyConfig, path: &Path) -> Result<CryptConfig> {
+    let mut prompt = format!("Passphrase of key {}", path.display());
+    if let Some(hint) = &file.hint {
+        prompt.push_str(&format!(" (hint: {hint})"));
+    }
+    file.unlock(&mut asking(Which::Key, format!("{prompt}: ")))
+        .with_context(|| format!("cannot use key file {}", path.display()))
 }
 
-/// A passphrase from the environment or the terminal.
-pub fn passphrase(prompt: &str) -> Result<Vec<u8>> {
-    if let Some(value) = std::env::var_os(PASSPHRASE_VARIABLE) {
-        return Ok(std::os::unix::ffi::OsStringExt::into_vec(value));
-    }
-    if !std::io::stdin().is_terminal() {
-        bail!("the key is locked: set {PASSPHRASE_VARIABLE}, or run on a terminal to be asked");
-    }
-    Ok(rpassword::prompt_password(prompt)?.into_bytes())
+/// Reads a key file and opens it.
+pub fn load(path: &Path) -> Result<CryptConfig> {
+    unlock(&read(path)?, path)
 }
 
-/// A new passphrase, typed twice on a terminal.
-pub fn new_passphrase() -> Result<Vec<u8>> {
-    let first = passphrase("New passphrase: ")?;
-    if std::env::var_os(PASSPHRASE_VARIABLE).is_none() {
-        let second = passphrase("The same again: ")?;
-        if first != second {
-            bail!("the two passphrases differ; nothing was written");
+/// A key that makes backups.
+pub struct BackupKey {
+    /// The key file.
+    pub file: KeyConfig,
+    /// The key in it.
+    pub key: Arc<CryptConfig>,
+    /// True if nobody named it.
+    pub is_default: bool,
+}
+
+/// The key of a backup and what it does: the one named, else the default key if there is one and
+/// the mode is not 'none'. A key without a mode encrypts.
+pub fn for_backup(
+    places: &Places,
+    keyfile: Option<&Path>,
+    mode: Option<CryptMode>,
+) -> Result<(CryptMode, Option<BackupKey>)> {
+    if mode == Some(CryptMode::None) {
+        if keyfile.is_some() {
+            bail!("mode 'none' takes no key; leave --keyfile out");
         }
+        return Ok((CryptMode::None, None));
     }
-    Ok(first)
+    let default = default_key(places);
+    let path = match keyfile {
+        Some(path) => path,
+        None if is_there(&default)? => &default,
+        None => match mode {
+            None => return Ok((CryptMode::None, None)),
+            Some(mode) => bail!(
+                "mode '{mode}' needs a key: --keyfile FILE, or a default key ('capstan key \
+                 create' makes one)"
+            ),
+        },
+    };
+    let file = read(path)?;
+    let key = Arc::new(unlock(&file, path)?);
+    let key = BackupKey { file, key, is_default: keyfile.is_none() };
+    Ok((mode.unwrap_or(CryptMode::Encrypt), Some(key)))
+}
+
+/// The key to read a snapshot with: the one named, else the default key if the snapshot was made
+/// with it. That a key is not the snapshot's shows before a passphrase is asked for.
+pub fn for_snapshot(
+    places: &Places,
+    keyfile: Option<&Path>,
+    manifest: &Manifest,
+    what: &str,
+) -> Result<Option<Arc<CryptConfig>>> {
+    let wanted = manifest.key_fingerprint()?;
+    if let Some(path) = keyfile {
+        let file = read(path)?;
+        if let (Some(wanted), Some(given)) = (wanted, file.fingerprint)
+            && wanted != given
+        {
+            let what = what.to_owned();
+            return Err(datastore::Error::WrongKey { what, wanted, given })
+                .with_context(|| format!("cannot use key file {}", path.display()));
+        }
+        return Ok(Some(Arc::new(unlock(&file, path)?)));
+    }
+    let path = default_key(places);
+    if wanted.is_none() || !is_there(&path)? {
+        return Ok(None);
+    }
+    let file = read(&path)?;
+    if file.fingerprint != wanted {
+        return Ok(None);
+    }
+    // A signature alone is worth checking, but nobody is bothered with a passphrase for it.
+    let is_needed = manifest.files().iter().any(|file| file.crypt_mode == CryptMode::Encrypt);
+    if !is_needed && file.is_locked() && !Which::Key.is_at_hand() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(unlock(&file, &path)?)))
+}
+
+/// The master key for a backup: the one named, else the default one if there is one.
+pub fn master_for_backup(places: &Places, named: Option<&Path>) -> Result<Option<MasterPublicKey>> {
+    let default = default_master_key(places);
+    let path = match named {
+        Some(path) => path,
+        None if is_there(&default)? => &default,
+        None => return Ok(None),
+    };
+    read_master_public(path).map(Some)
+}
+
+/// Reads a master public key.
+pub fn read_master_public(path: &Path) -> Result<MasterPublicKey> {
+    MasterPublicKey::load(&storage()?, path)
+        .with_context(|| format!("cannot use master key {}", path.display()))
+}
+
+/// Whether a name is taken. One that cannot be looked at, or a link that leads nowhere, is not "no
+/// key": a backup that is meant to be encrypted must not become a plain one because of it.
+fn is_there(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
 }

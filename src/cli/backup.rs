@@ -1,7 +1,6 @@
 //! `capstan backup`
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -54,12 +53,17 @@ pub struct BackupArgs {
     /// Owner of a new backup group [default: you@pam]
     #[arg(long, value_name = "USER@REALM")]
     owner: Option<String>,
-    /// Key to encrypt or sign with
+    /// Key to encrypt or sign with [default: encryption-key.json in the folder of the
+    /// configuration, if it is there]
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
-    /// What the key does [default: encrypt with --keyfile, none without]
+    /// What the key does [default: encrypt if there is a key, none if not]
     #[arg(long, value_enum, value_name = "MODE")]
     crypt_mode: Option<ModeArg>,
+    /// Master key (PEM) that the snapshot carries a copy of the key for [default:
+    /// master-public.pem in the folder of the configuration, if it is there]
+    #[arg(long, value_name = "FILE")]
+    master_pubkey_file: Option<PathBuf>,
     /// Leave out what matches; may be repeated, the last match decides, '!' includes again
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
@@ -123,7 +127,7 @@ struct Report {
 
 pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     let sources: Vec<Source> = args.sources.iter().map(|s| s.parse()).collect::<Result<_, _>>()?;
-    let options = options(args)?;
+    let (options, key_note) = options(places, args)?;
     // Before anything is created: a mistake in the arguments must leave no trace.
     backup::check(&sources, &options)?;
     let snapshot = snapshot(args)?;
@@ -134,6 +138,9 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     };
     let repository = repository::open(places, &args.repository)?;
     let bar = Bar::bytes("backup");
+    if let Some(note) = key_note {
+        bar.tell(&note);
+    }
     let started = Instant::now();
     let session = LocalBackup::begin(&repository.store, &namespace, &snapshot, &owner)?;
     if let Some(base) = session.base() {
@@ -183,17 +190,38 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     Ok(if summary.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-fn options(args: &BackupArgs) -> Result<Options> {
-    let crypt_mode = match (args.crypt_mode, &args.keyfile) {
-        (Some(ModeArg::Encrypt), _) | (None, Some(_)) => CryptMode::Encrypt,
-        (Some(ModeArg::SignOnly), _) => CryptMode::SignOnly,
-        (Some(ModeArg::None), _) | (None, None) => CryptMode::None,
+/// The options, and what a person should know of the key.
+fn options(places: &Places, args: &BackupArgs) -> Result<(Options, Option<String>)> {
+    let mode = args.crypt_mode.map(|mode| match mode {
+        ModeArg::Encrypt => CryptMode::Encrypt,
+        ModeArg::SignOnly => CryptMode::SignOnly,
+        ModeArg::None => CryptMode::None,
+    });
+    let (crypt_mode, key) = keys::for_backup(places, args.keyfile.as_deref(), mode)?;
+    let master = match (&key, &args.master_pubkey_file) {
+        (None, Some(_)) => bail!(
+            "--master-pubkey-file is for the key of a backup, and this backup has none; give \
+             --keyfile too"
+        ),
+        (None, None) => None,
+        (Some(_), named) => keys::master_for_backup(places, named.as_deref())?,
     };
-    let key = match (&args.keyfile, crypt_mode) {
-        (None, CryptMode::None) => None,
-        (None, mode) => bail!("mode '{mode}' needs a key: --keyfile FILE"),
-        (Some(_), CryptMode::None) => bail!("mode 'none' takes no key; leave --keyfile out"),
-        (Some(path), _) => Some(Arc::new(keys::load(path)?)),
+    let encrypted_key = match (&key, &master) {
+        (Some(key), Some(master)) => Some(master.key_blob(&key.key, &key.file.created)?),
+        _ => None,
+    };
+    let key_note = match (&key, &master) {
+        (Some(key), master) if key.is_default || master.is_some() => {
+            let default = if key.is_default { "default " } else { "" };
+            let mut note =
+                format!("{crypt_mode} with {default}key {}", key.key.fingerprint().short());
+            if let Some(master) = master {
+                let master = master.fingerprint()?;
+                note.push_str(&format!(", which master key {} opens too", master.short()));
+            }
+            Some(note)
+        }
+        _ => None,
     };
     let mut archive = pxar::create::Options {
         skip_lost_and_found: args.skip_lost_and_found,
@@ -213,14 +241,16 @@ fn options(args: &BackupArgs) -> Result<Options> {
     if !args.chunk_size.is_power_of_two() || !(64..=4096).contains(&args.chunk_size) {
         bail!("--chunk-size {} is not a power of two from 64 to 4096", args.chunk_size);
     }
-    Ok(Options {
-        key,
+    let options = Options {
+        key: key.map(|key| key.key),
         crypt_mode,
+        encrypted_key,
         compress: !args.no_compression,
         chunk_bytes_avg: args.chunk_size << 10,
         workers: super::threads(args.threads),
         archive,
-    })
+    };
+    Ok((options, key_note))
 }
 
 fn snapshot(args: &BackupArgs) -> Result<SnapshotPath> {

@@ -41,7 +41,7 @@ pub struct DumpArgs {
     /// Namespace in the datastore
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NS")]
     ns: String,
-    /// Key that the snapshot was made with
+    /// Key that the snapshot was made with [default: the default key, if it is that one]
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
     #[command(flatten)]
@@ -141,9 +141,10 @@ fn dump(places: &Places, args: &DumpArgs) -> Result<Outcome> {
     let namespace: Namespace = args.ns.parse()?;
     let repository = repository::open(places, &args.repository)?;
     let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
-    let key = args.keyfile.as_deref().map(keys::load).transpose()?.map(Arc::new);
     let session: Arc<dyn RestoreSession> =
         Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
+    let what = format!("snapshot {snapshot}");
+    let key = keys::for_snapshot(places, args.keyfile.as_deref(), session.manifest(), &what)?;
     let file = session.manifest().file(CATALOG_NAME).with_context(|| {
         format!("snapshot {snapshot} has no catalog: it holds no folders (.pxar), or split ones")
     })?;

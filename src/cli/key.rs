@@ -1,52 +1,56 @@
 //! `capstan key …`
 
-use std::path::PathBuf;
+mod create;
+mod master;
+mod paperkey;
+mod passphrase;
+mod recover;
+mod show;
+mod transfer;
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use datastore::KeyConfig;
-use datastore::key::{Kdf, KdfKind};
-use serde::Serialize;
+use datastore::key::KdfKind;
+use datastore::{CryptConfig, KeyConfig};
 
 use super::Outcome;
-use crate::keys;
-use crate::output::{OutputArgs, table};
+use crate::config::Places;
+use crate::keys::{self, Passphrase, Which};
 use crate::progress::Bar;
 
-/// Make and look at encryption keys
+/// Make, change, copy, print and recover encryption keys
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    Create(CreateArgs),
-    Show(ShowArgs),
+    Create(create::CreateArgs),
+    Show(show::ShowArgs),
+    ChangePassphrase(passphrase::ChangeArgs),
+    Import(transfer::ImportArgs),
+    Export(transfer::ExportArgs),
+    Paperkey(paperkey::PaperkeyArgs),
+    CreateMasterKey(master::CreateMasterArgs),
+    ImportMasterPubkey(master::ImportMasterArgs),
+    ShowMasterPubkey(master::ShowMasterArgs),
+    Recover(recover::RecoverArgs),
 }
 
-/// Make a new random key
-///
-/// Whoever loses the key loses every backup made with it: keep a copy elsewhere.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  capstan key create /root/backup-key.json --hint 'the usual'")]
-pub struct CreateArgs {
-    /// The new key file; an existing one is never overwritten
-    file: PathBuf,
-    /// How the passphrase locks the key
-    #[arg(long, value_enum, default_value_t = KdfArg::Scrypt)]
-    kdf: KdfArg,
-    /// What reminds you of the passphrase
-    #[arg(long)]
-    hint: Option<String>,
+pub fn run(places: &Places, command: &KeyCommand) -> Result<Outcome> {
+    match command {
+        KeyCommand::Create(args) => create::run(places, args),
+        KeyCommand::Show(args) => show::run(places, args),
+        KeyCommand::ChangePassphrase(args) => passphrase::run(places, args),
+        KeyCommand::Import(args) => transfer::import(places, args),
+        KeyCommand::Export(args) => transfer::export(places, args),
+        KeyCommand::Paperkey(args) => paperkey::run(places, args),
+        KeyCommand::CreateMasterKey(args) => master::create(args),
+        KeyCommand::ImportMasterPubkey(args) => master::import(places, args),
+        KeyCommand::ShowMasterPubkey(args) => master::show(places, args),
+        KeyCommand::Recover(args) => recover::run(places, args),
+    }
 }
 
-/// Show what a key file says without opening it
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  capstan key show /root/backup-key.json")]
-pub struct ShowArgs {
-    /// The key file
-    file: PathBuf,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KdfArg {
     /// Passphrase, memory-hard derivation
     Scrypt,
@@ -56,68 +60,87 @@ enum KdfArg {
     None,
 }
 
-pub fn run(command: &KeyCommand) -> Result<Outcome> {
-    match command {
-        KeyCommand::Create(args) => create(args),
-        KeyCommand::Show(args) => show(args),
+impl KdfArg {
+    fn kind(self) -> KdfKind {
+        match self {
+            KdfArg::Scrypt => KdfKind::Scrypt,
+            KdfArg::Pbkdf2 => KdfKind::Pbkdf2,
+            KdfArg::None => KdfKind::None,
+        }
+    }
+
+    /// The passphrase that this kind needs: none, or a chosen one.
+    fn choose_passphrase(self, which: Which) -> Result<Passphrase> {
+        match self {
+            KdfArg::None => Ok(Passphrase::default()),
+            _ => which.choose("New passphrase: "),
+        }
     }
 }
 
-fn create(args: &CreateArgs) -> Result<Outcome> {
-    let kind = match args.kdf {
-        KdfArg::Scrypt => KdfKind::Scrypt,
-        KdfArg::Pbkdf2 => KdfKind::Pbkdf2,
-        KdfArg::None => KdfKind::None,
-    };
-    let path = std::path::absolute(&args.file)?;
-    let passphrase = match kind {
-        KdfKind::None => Vec::new(),
-        _ => keys::new_passphrase()?,
-    };
-    let key = KeyConfig::generate(kind, &passphrase, args.hint.clone())?;
-    key.save_new(&keys::storage()?, &path)?;
-    Bar::bytes("key").line(&format!("key {} is in {}", fingerprint(&key), path.display()));
-    Ok(Outcome::Complete)
+/// How a copy of a key is locked, if not as it was.
+#[derive(Debug, Args)]
+struct LockArgs {
+    /// Lock the copy under a new passphrase, or with 'none' under no one [default: as it is]
+    #[arg(long, value_enum)]
+    kdf: Option<KdfArg>,
+    /// What reminds you of the new passphrase
+    #[arg(long, requires = "kdf")]
+    hint: Option<String>,
+}
+
+impl LockArgs {
+    /// The key file as asked for. `key` is what is in it.
+    fn apply(&self, file: KeyConfig, key: &CryptConfig) -> Result<KeyConfig> {
+        let Some(kdf) = self.kdf else { return Ok(file) };
+        let passphrase = kdf.choose_passphrase(Which::NewKey)?;
+        Ok(file.relock(key, kdf.kind(), &passphrase, self.hint.clone())?)
+    }
+}
+
+/// The file named, or the default key; absolute.
+fn key_path(places: &Places, named: Option<&Path>) -> Result<PathBuf> {
+    let path = named.map_or_else(|| keys::default_key(places), Path::to_path_buf);
+    Ok(std::path::absolute(path)?)
+}
+
+/// Writes a new key file to the place named or to that of the default key, and says so. What is
+/// there is never overwritten.
+fn save_new(places: &Places, named: Option<&Path>, file: &KeyConfig) -> Result<()> {
+    let path = key_path(places, named)?;
+    if named.is_none() {
+        std::fs::create_dir_all(&places.config)
+            .with_context(|| format!("cannot create {}", places.config.display()))?;
+    }
+    file.save_new(&keys::storage()?, &path)?;
+    let bar = Bar::bytes("key");
+    bar.line(&format!("key {} is in {}", fingerprint(file), path.display()));
+    if named.is_none() {
+        bar.line(
+            "it is the default key: backups with this configuration are encrypted with it, unless \
+             they are told otherwise",
+        );
+    }
+    Ok(())
 }
 
 fn fingerprint(key: &KeyConfig) -> String {
     key.fingerprint.map_or_else(|| "unknown".to_owned(), |fingerprint| fingerprint.to_string())
 }
 
-#[derive(Serialize)]
-struct Shown {
-    fingerprint: String,
-    kdf: &'static str,
-    created: String,
-    modified: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-}
-
-fn show(args: &ShowArgs) -> Result<Outcome> {
-    let key = keys::read(&std::path::absolute(&args.file)?)?;
-    let shown = Shown {
-        fingerprint: fingerprint(&key),
-        kdf: match key.kdf {
-            None => "none",
-            Some(Kdf::Scrypt { .. }) => "scrypt",
-            Some(Kdf::Pbkdf2 { .. }) => "pbkdf2",
-        },
-        created: key.created,
-        modified: key.modified,
-        hint: key.hint,
-    };
-    args.output.print(&shown, |shown| {
-        let mut rows = vec![
-            vec!["fingerprint".to_owned(), shown.fingerprint.clone()],
-            vec!["kdf".to_owned(), shown.kdf.to_owned()],
-            vec!["created".to_owned(), shown.created.clone()],
-            vec!["modified".to_owned(), shown.modified.clone()],
-        ];
-        if let Some(hint) = &shown.hint {
-            rows.push(vec!["hint".to_owned(), hint.clone()]);
-        }
-        table(&["", ""], rows).trim_start().to_owned()
-    })?;
-    Ok(Outcome::Complete)
+/// Reads a file that holds a key in one form or another.
+fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>> {
+    use std::io::Read;
+    /// Room for a paper key with its pictures.
+    const BYTES_MAX: u64 = 4 << 20;
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let mut read = |input: &mut dyn Read| input.take(BYTES_MAX).read_to_string(&mut text);
+    if path == Path::new("-") {
+        read(&mut std::io::stdin().lock()).context("cannot read the standard input")?;
+    } else {
+        std::fs::File::open(path)
+            .and_then(|mut file| read(&mut file))
+            .with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    Ok(text)
 }

@@ -42,7 +42,7 @@ pub struct RestoreArgs {
     /// Namespace in the datastore
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NS")]
     ns: String,
-    /// Key that the snapshot was made with
+    /// Key that the snapshot was made with [default: the default key, if it is that one]
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
     /// Only what matches; may be repeated, the last match decides, '!' leaves out again
@@ -81,7 +81,10 @@ pub fn run(places: &Places, args: &RestoreArgs) -> Result<Outcome> {
     let namespace: Namespace = args.ns.parse()?;
     let repository = repository::open(places, &args.repository)?;
     let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
-    let key = args.keyfile.as_deref().map(keys::load).transpose()?.map(Arc::new);
+    let session: Arc<dyn RestoreSession> =
+        Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
+    let what = format!("snapshot {snapshot}");
+    let key = keys::for_snapshot(places, args.keyfile.as_deref(), session.manifest(), &what)?;
     let patterns =
         pxar::exclude::PatternList::parse(&args.pattern, pxar::exclude::Effect::Include)?;
     let to_stream = args.target == "-";
@@ -113,8 +116,6 @@ pub fn run(places: &Places, args: &RestoreArgs) -> Result<Outcome> {
     };
     let bar = Bar::quiet("restore");
     let started = Instant::now();
-    let session: Arc<dyn RestoreSession> =
-        Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
     let mut stdout = std::io::stdout().lock();
     let path = PathBuf::from(&args.target);
     let target = if to_stream { Target::Stream(&mut stdout) } else { Target::Path(&path) };

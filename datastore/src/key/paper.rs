@@ -8,14 +8,16 @@
 //! A paper key is as secret as the file that it was made of: a locked key stays locked.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::KeyConfig;
 use super::qr::Qr;
+use super::{KEY_FILE_MODE, KeyConfig, write_new};
 use crate::error::{Error, Result};
+use crate::storage::Storage;
 
 const BEGIN_KEY: &str = "-----BEGIN PROXMOX BACKUP KEY-----";
 const END_KEY: &str = "-----END PROXMOX BACKUP KEY-----";
@@ -76,6 +78,11 @@ impl PrivateKeyPem {
             )));
         }
         Ok(PrivateKeyPem { lines })
+    }
+
+    /// Writes a new file that only its owner may read. One that is there is never overwritten.
+    pub fn save_new(&self, storage: &dyn Storage, path: &Path) -> Result<()> {
+        write_new(storage, path, self.to_pem().as_bytes(), KEY_FILE_MODE, "private key")
     }
 
     /// The text of the file.
