@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test bench fuzz audit fmt lint build setup clean-demo
+.PHONY: demo test bench fuzz hunt audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -25,6 +25,10 @@ bench: setup
 SECONDS_EACH ?= 60
 fuzz: setup
 	scripts/fuzz.sh $(SECONDS_EACH)
+
+# Killed, crowded and starved for an hour or so; the short versions run with the tests.
+hunt: setup
+	CAPSTAN_KILLS=1000 CAPSTAN_CLIENTS=32 CAPSTAN_GENERATIONS=200 $(CARGO) test --release --locked --test hunt -- --nocapture --test-threads 1
 
 # Licences, bans and sources of the dependencies; advisories where their database can be reached.
 audit: setup

@@ -9,6 +9,7 @@ mod restore;
 mod snapshot;
 mod tape;
 mod vtl;
+mod wait;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

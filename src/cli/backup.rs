@@ -9,11 +9,13 @@ use client::backup::{self, Options};
 use client::local::LocalBackup;
 use client::session::BackupSession as _;
 use client::source::Source;
+use datastore::lock::turnstile::Wait;
 use datastore::{BackupGroup, BackupType, CryptMode, Namespace, SnapshotPath};
 use pxar::create::FileSystems;
 use serde::Serialize;
 
 use super::Outcome;
+use super::wait::WaitArgs;
 use crate::config::Places;
 use crate::output::{OutputArgs, OutputFormat, bytes};
 use crate::progress::Bar;
@@ -86,6 +88,8 @@ pub struct BackupArgs {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -142,7 +146,17 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         bar.tell(&note);
     }
     let started = Instant::now();
-    let session = LocalBackup::begin(&repository.store, &namespace, &snapshot, &owner)?;
+    let wait = Wait::new(args.wait.wait, &bar);
+    let turnstile = repository.store.locks().turnstile();
+    let is_busy = &client::Error::is_retryable;
+    let (session, snapshot) = turnstile.writer(&wait, is_busy, &mut || {
+        // Whoever waits begins later, and with --backup-time at the time given.
+        let time =
+            if args.backup_time.is_none() { datastore::time::now() } else { snapshot.time() };
+        let snapshot = SnapshotPath::new(snapshot.group().clone(), time)?;
+        let session = LocalBackup::begin(&repository.store, &namespace, &snapshot, &owner)?;
+        Ok((session, snapshot))
+    })?;
     if let Some(base) = session.base() {
         bar.doing(&format!("since {base}"));
     }

@@ -79,6 +79,14 @@ impl ProcessLock {
         Ok(lock)
     }
 
+    /// A lock on a description of its own, as another process has.
+    #[cfg(test)]
+    pub(crate) fn open_separately(base: &Path) -> Result<Arc<ProcessLock>> {
+        let path = base.join(".lock");
+        let file = open_file(base, &path).map_err(|e| Error::io("open", &path, e))?;
+        Ok(Arc::new(ProcessLock { path, file, state: Mutex::default() }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
