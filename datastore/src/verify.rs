@@ -4,25 +4,39 @@
 //! unpacked and held against its digest. Without the key of an encrypted chunk only its CRC can be
 //! checked; with the key its content is. Damage never stops a run: the point is to know all of it.
 //! A damaged chunk is set aside so that the next backup of its content heals it.
+//!
+//! # Why a verdict can be believed
+//!
+//! * A snapshot is verified under its shared lock: it cannot be removed, and so garbage collection
+//!   keeps its chunks, until its result is written.
+//! * A chunk counts as good for the rest of a run only as far as it was proved: one that was read
+//!   without its key is read again when a snapshot comes whose key is at hand.
+//! * A chunk is condemned only by a key that has proved that it made the snapshot, and what was set
+//!   aside is read once more under the lock of its name, because it may just have been written anew.
+//! * "Skipped" means that somebody is writing the snapshot or has removed it. A folder that nobody
+//!   writes and that has no manifest is a failure: it is what an interrupted backup leaves, and
+//!   somebody should know.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod chunks;
+mod digest_set;
+mod findings;
+mod selection;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::blob::DataBlob;
-use crate::crypt::{CryptConfig, CryptMode};
-use crate::datastore::Datastore;
-use crate::digest::Digest;
+use self::chunks::{Archive, Reading, Seen};
+use self::findings::Findings;
+use crate::crypt::CryptConfig;
+use crate::datastore::{Datastore, OddNames};
 use crate::error::{Error, Result};
-use crate::hierarchy::{ArchiveKind, MANIFEST_NAME, Namespace, SnapshotPath};
-use crate::index::IndexEntry;
+use crate::hierarchy::{ArchiveKind, Namespace, SnapshotPath, qualified_name};
 use crate::manifest::{FileInfo, VerifyResult, VerifyState};
 use crate::progress::Progress;
 use crate::snapshot::SnapshotReader;
-use crate::storage::replace_file;
+
+pub use selection::{Selected, Selection, SkipVerified};
 
 /// The group of benchmark runs, which are never kept.
 const BENCHMARK_GROUP: &str = "host/benchmark";
@@ -46,6 +60,7 @@ pub struct TaskName {
 
 /// What was found in one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct SnapshotReport {
     /// Namespace, empty for the root.
     pub ns: String,
@@ -56,8 +71,80 @@ pub struct SnapshotReport {
     /// Why it was not looked at, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
-    /// What is wrong.
+    /// What is wrong; at most a thousand messages.
     pub errors: Vec<String>,
+    /// How much is wrong: a damaged chunk counts as often as the snapshot needs it.
+    pub error_count: u64,
+}
+
+impl SnapshotReport {
+    fn skip(mut self, why: impl Into<String>) -> SnapshotReport {
+        self.ok = true;
+        self.skipped = Some(why.into());
+        self
+    }
+
+    fn fail(mut self, why: String) -> SnapshotReport {
+        self.errors.push(why);
+        self.error_count = 1;
+        self
+    }
+}
+
+/// Told where a run is.
+pub trait Observer {
+    /// The next snapshot is looked at.
+    fn begin(&mut self, _namespace: &Namespace, _snapshot: &SnapshotPath) {}
+    /// That is how it went.
+    fn done(&mut self, _report: SnapshotReport) {}
+}
+
+/// A whole run.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Snapshots that were listed.
+    pub snapshots: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that were not looked at.
+    pub skipped: u64,
+    /// Different chunks that were found good.
+    pub chunks: u64,
+    /// What could not be listed. Its snapshots were not verified.
+    pub unlisted: Vec<Error>,
+}
+
+impl Summary {
+    /// True if everything was listed and nothing failed.
+    pub fn is_ok(&self) -> bool {
+        self.failed == 0 && self.unlisted.is_empty()
+    }
+}
+
+/// Verifies the snapshots of a selection, one after the other. `Err` only if the selection is empty
+/// for want of its namespace or group, or if the run is aborted; results until then are recorded.
+pub fn run(
+    store: &Arc<Datastore>,
+    selection: &Selection,
+    skip: SkipVerified,
+    options: &Options,
+    progress: &dyn Progress,
+    odd: &mut dyn OddNames,
+    observer: &mut dyn Observer,
+) -> Result<Summary> {
+    let selected = selection.list(store, odd)?;
+    let mut summary = Summary { unlisted: selected.failures, ..Summary::default() };
+    let mut verifier = Verifier::new(store, options, progress).skip_verified(skip);
+    for (namespace, snapshot) in &selected.snapshots {
+        observer.begin(namespace, snapshot);
+        let report = verifier.snapshot(namespace, snapshot)?;
+        summary.snapshots += 1;
+        summary.failed += u64::from(!report.ok);
+        summary.skipped += u64::from(report.skipped.is_some());
+        observer.done(report);
+    }
+    summary.chunks = verifier.verified_chunks() as u64;
+    Ok(summary)
 }
 
 /// Verifies snapshots of one store; knows which chunks it has seen.
@@ -65,14 +152,8 @@ pub struct Verifier<'a> {
     store: &'a Arc<Datastore>,
     options: &'a Options,
     progress: &'a dyn Progress,
-    verified: HashSet<Digest>,
-    corrupt: HashSet<Digest>,
-}
-
-/// A chunk to check for one file.
-struct Work {
-    entry: IndexEntry,
-    inode: u64,
+    skip: SkipVerified,
+    seen: Seen,
 }
 
 impl<'a> Verifier<'a> {
@@ -82,12 +163,19 @@ impl<'a> Verifier<'a> {
         options: &'a Options,
         progress: &'a dyn Progress,
     ) -> Verifier<'a> {
-        Verifier { store, options, progress, verified: HashSet::new(), corrupt: HashSet::new() }
+        Verifier { store, options, progress, skip: SkipVerified::No, seen: Seen::new() }
+    }
+
+    /// Leaves out snapshots that were verified before.
+    #[must_use]
+    pub fn skip_verified(mut self, skip: SkipVerified) -> Verifier<'a> {
+        self.skip = skip;
+        self
     }
 
     /// Number of different chunks that were found good so far.
     pub fn verified_chunks(&self) -> usize {
-        self.verified.len()
+        self.seen.good()
     }
 
     /// Verifies one snapshot. `Err` only if the run is aborted.
@@ -96,64 +184,90 @@ impl<'a> Verifier<'a> {
         namespace: &Namespace,
         snapshot: &SnapshotPath,
     ) -> Result<SnapshotReport> {
-        let mut report = SnapshotReport {
+        if self.progress.is_aborted() {
+            return Err(Error::Aborted);
+        }
+        let report = SnapshotReport {
             ns: namespace.to_string(),
             snapshot: snapshot.to_string(),
             ok: false,
             skipped: None,
             errors: Vec::new(),
+            error_count: 0,
         };
         if snapshot.group().to_string() == BENCHMARK_GROUP {
-            report.ok = true;
-            report.skipped = Some("benchmarks hold no data".into());
-            return Ok(report);
+            return Ok(report.skip("benchmarks hold no data"));
         }
         let reader = match SnapshotReader::open(self.store, namespace, snapshot) {
             Ok(reader) => reader,
-            Err(error) if error.is_retryable() => {
-                report.ok = true;
-                report.skipped = Some(error.to_string());
-                return Ok(report);
-            }
-            Err(error)
-                if error.is_missing()
-                    && self
-                        .store
-                        .storage()
-                        .meta(&self.store.snapshot_dir(namespace, snapshot))
-                        .is_err() =>
-            {
-                report.ok = true;
-                report.skipped = Some("it was removed meanwhile".into());
-                return Ok(report);
-            }
-            Err(error) => {
-                report.errors.push(error.to_string());
-                return Ok(report);
-            }
+            Err(error) => return Ok(self.explain(report, namespace, snapshot, error)),
         };
-        self.check_manifest(&reader, &mut report.errors);
-        for file in reader.manifest().files().to_vec() {
-            self.check_file(&reader, &file, &mut report.errors)?;
+        let state = reader.manifest().verify_state();
+        if self.skip.skips(state.as_ref(), crate::time::now()) {
+            let result = match state.map(|state| state.state) {
+                Some(VerifyResult::Failed) => "verified before, and failed",
+                _ => "verified before",
+            };
+            return Ok(report.skip(result));
         }
+        self.check(&reader, report)
+    }
+
+    /// Why a snapshot could not be opened, and what that means.
+    fn explain(
+        &self,
+        report: SnapshotReport,
+        namespace: &Namespace,
+        snapshot: &SnapshotPath,
+        error: Error,
+    ) -> SnapshotReport {
+        if error.is_retryable() {
+            return report.skip(error.to_string());
+        }
+        if !error.is_missing() {
+            return report.fail(error.to_string());
+        }
+        if self.store.storage().meta(&self.store.snapshot_dir(namespace, snapshot)).is_err() {
+            return report.skip("it was removed meanwhile");
+        }
+        let ns = if namespace.is_root() { String::new() } else { format!(" --ns {namespace}") };
+        report.fail(format!(
+            "it has no manifest and nobody is writing it: its backup was interrupted; \
+             'capstan snapshot forget {snapshot}{ns}' removes what is left of it"
+        ))
+    }
+
+    fn check(
+        &mut self,
+        reader: &SnapshotReader,
+        mut report: SnapshotReport,
+    ) -> Result<SnapshotReport> {
+        let mut findings = Findings::default();
+        self.check_manifest(reader, &mut findings);
+        for file in reader.manifest().files().to_vec() {
+            findings.next_file();
+            self.check_file(reader, &file, &mut findings)?;
+        }
+        (report.errors, report.error_count) = findings.finish();
         report.ok = report.errors.is_empty();
         if let Some(task) = &self.options.record
-            && let Err(error) = record(self.store, namespace, snapshot, report.ok, task)
+            && let Err(error) = self.record(reader, report.ok, task)
         {
             report.ok = false;
             report.errors.push(format!("cannot record the result: {error}"));
+            report.error_count += 1;
         }
         Ok(report)
     }
 
-    fn check_manifest(&self, reader: &SnapshotReader, errors: &mut Vec<String>) {
+    fn check_manifest(&self, reader: &SnapshotReader, findings: &mut Findings) {
         if !reader.manifest().belongs_to(reader.snapshot()) {
-            errors.push("its manifest is that of another snapshot".into());
+            findings.add_general("its manifest is that of another snapshot".into());
         }
         if let Some(key) = self.named_key(reader)
             && let Err(error) = reader.check_key(key)
         {
-            errors.push(error.to_string());
+            findings.add_general(error.to_string());
         }
     }
 
@@ -174,18 +288,18 @@ impl<'a> Verifier<'a> {
         &mut self,
         reader: &SnapshotReader,
         file: &FileInfo,
-        errors: &mut Vec<String>,
+        findings: &mut Findings,
     ) -> Result<()> {
         let key = self.key_of(reader).cloned();
         let checked = match ArchiveKind::of(&file.filename) {
             Some(ArchiveKind::Blob) => check_blob(reader, file, key.as_deref()),
-            Some(_) => return self.check_archive(reader, file, key, errors),
+            Some(_) => return self.check_archive(reader, file, key, findings),
             None => {
                 Err(Error::damaged(file.filename.clone(), "its name is not that of an archive"))
             }
         };
         if let Err(error) = checked {
-            errors.push(error.to_string());
+            findings.add_general(error.to_string());
         }
         Ok(())
     }
@@ -195,148 +309,53 @@ impl<'a> Verifier<'a> {
         reader: &SnapshotReader,
         file: &FileInfo,
         key: Option<Arc<CryptConfig>>,
-        errors: &mut Vec<String>,
+        findings: &mut Findings,
     ) -> Result<()> {
         let index = match reader.index(&file.filename) {
             Ok(index) => index,
             Err(error) => {
-                errors.push(error.to_string());
+                findings.add_general(error.to_string());
                 return Ok(());
             }
         };
         let csum = index.compute_csum();
         if csum != index.header().csum {
-            errors.push(format!(
-                "{}: its header says its checksum is {}, but it is {csum}",
-                file.filename,
-                index.header().csum
-            ));
+            let said = index.header().csum;
+            let text = format!("its header says its checksum is {said}, but it is {csum}");
+            findings.add(&file.filename, None, &text, 1);
         }
-        let mut queued = HashSet::new();
-        let mut work = Vec::new();
-        for entry in index.entries() {
-            if self.corrupt.contains(&entry.digest) {
-                errors.push(format!(
-                    "{}: chunk {} is known to be damaged",
-                    file.filename, entry.digest
-                ));
-            } else if !self.verified.contains(&entry.digest) && queued.insert(entry.digest) {
-                let inode = self.store.chunks().inode(&entry.digest).unwrap_or(u64::MAX);
-                work.push(Work { entry, inode });
-            } else {
-                self.progress.advance_bytes(entry.len());
-            }
-        }
-        // In the order in which chunks lie on the disk, roughly: a disk that must not seek reads
-        // several times as fast.
-        work.sort_by_key(|work| work.inode);
-        self.check_chunks(file, key.as_deref(), &work, errors)
+        let archive =
+            Archive { filename: &file.filename, crypt_mode: file.crypt_mode, index: &index, key };
+        let reading = Reading {
+            store: self.store,
+            progress: self.progress,
+            threads: self.options.threads,
+            set_aside: self.options.record.is_some(),
+        };
+        reading.check(&archive, &mut self.seen, findings)
     }
 
-    fn check_chunks(
-        &mut self,
-        file: &FileInfo,
-        key: Option<&CryptConfig>,
-        work: &[Work],
-        errors: &mut Vec<String>,
-    ) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let outcomes = Mutex::new(Vec::with_capacity(work.len()));
-        let (store, progress, record) = (self.store, self.progress, self.options.record.is_some());
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.threads.clamp(1, 64).min(work.len().max(1)) {
-                scope.spawn(|| {
-                    while !progress.is_aborted() {
-                        let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                            break;
-                        };
-                        let outcome = check_chunk(store, file, key, &work.entry, record);
-                        progress.advance_bytes(work.entry.len());
-                        outcomes
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((work.entry.digest, outcome));
-                    }
-                });
-            }
-        });
-        if progress.is_aborted() {
-            return Err(Error::Aborted);
-        }
-        for (digest, outcome) in outcomes.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            match outcome {
-                ChunkOutcome::Good => {
-                    self.verified.insert(digest);
-                }
-                ChunkOutcome::WrongMode(reason) => {
-                    errors.push(format!("{}: {reason}", file.filename))
-                }
-                ChunkOutcome::Corrupt { error, set_aside } => {
-                    errors.push(format!("{}: {error}", file.filename));
-                    self.corrupt.insert(digest);
-                    if let Some(bad) = set_aside {
-                        progress.warn(&format!("damaged chunk set aside as {}", bad.display()));
-                    }
-                }
-            }
-        }
+    /// Writes the result into the manifest.
+    fn record(&self, reader: &SnapshotReader, ok: bool, task: &TaskName) -> Result<()> {
+        let state = VerifyState {
+            state: if ok { VerifyResult::Ok } else { VerifyResult::Failed },
+            upid: task.upid.clone(),
+        };
+        self.store.update_manifest(reader.namespace(), reader.snapshot(), &mut |manifest| {
+            manifest.set_verify_state(&state)
+        })?;
         Ok(())
     }
 }
 
-enum ChunkOutcome {
-    Good,
-    /// The chunk is sound, but not of the form that the archive must have.
-    WrongMode(String),
-    Corrupt {
-        error: Error,
-        set_aside: Option<PathBuf>,
-    },
-}
-
-fn check_chunk(
-    store: &Datastore,
-    file: &FileInfo,
-    key: Option<&CryptConfig>,
-    entry: &IndexEntry,
-    record: bool,
-) -> ChunkOutcome {
-    let prove = |blob: &DataBlob| -> Result<()> {
-        if !blob.kind().encrypted || key.is_some() {
-            let key = key.filter(|_| blob.kind().encrypted);
-            blob.decode_chunk(key, &entry.digest, entry.len() as usize)?;
+/// The full name of the snapshot that a report is about.
+impl std::fmt::Display for SnapshotReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.ns.parse::<Namespace>(), self.snapshot.parse::<SnapshotPath>()) {
+            (Ok(namespace), Ok(snapshot)) => f.write_str(&qualified_name(&namespace, &snapshot)),
+            _ => f.write_str(&self.snapshot),
         }
-        Ok(())
-    };
-    let checked = store.chunks().read(&entry.digest).and_then(|blob| {
-        prove(&blob)?;
-        Ok(blob)
-    });
-    let blob = match checked {
-        Ok(blob) => blob,
-        Err(error) => {
-            // At once, while the verdict is fresh; and what was set aside is looked at once more,
-            // because a backup may just have written the chunk anew.
-            let damaged = error.is_damaged() || error.is_unreadable();
-            let set_aside = if record && damaged {
-                let is_sound = |blob: &DataBlob| prove(blob).is_ok();
-                store.chunks().set_aside(&entry.digest, &is_sound).unwrap_or(None)
-            } else {
-                None
-            };
-            return ChunkOutcome::Corrupt { error, set_aside };
-        }
-    };
-    let encrypted = blob.kind().encrypted;
-    if encrypted != (file.crypt_mode == CryptMode::Encrypt) {
-        return ChunkOutcome::WrongMode(format!(
-            "chunk {} is {}, the archive's mode is {}",
-            entry.digest,
-            if encrypted { "encrypted" } else { "not encrypted" },
-            file.crypt_mode
-        ));
     }
-    ChunkOutcome::Good
 }
 
 fn check_blob(reader: &SnapshotReader, file: &FileInfo, key: Option<&CryptConfig>) -> Result<()> {
@@ -345,26 +364,4 @@ fn check_blob(reader: &SnapshotReader, file: &FileInfo, key: Option<&CryptConfig
         reader.blob_content(&file.filename, key)?;
     }
     Ok(())
-}
-
-/// Writes the result into the manifest, under the manifest's lock and without touching what is
-/// signed.
-fn record(
-    store: &Datastore,
-    namespace: &Namespace,
-    snapshot: &SnapshotPath,
-    ok: bool,
-    task: &TaskName,
-) -> Result<()> {
-    let state = VerifyState {
-        state: if ok { VerifyResult::Ok } else { VerifyResult::Failed },
-        upid: task.upid.clone(),
-    };
-    let _lock = store.locks().manifest(namespace, snapshot)?;
-    let mut manifest = crate::snapshot::reader::load_manifest(store, namespace, snapshot)?;
-    manifest.set_verify_state(&state)?;
-    let path = store.snapshot_dir(namespace, snapshot).join(MANIFEST_NAME);
-    let blob = manifest.to_blob()?;
-    let mode = crate::datastore::FILE_MODE;
-    replace_file(&**store.storage(), &path, &[blob.as_bytes()], mode, store.durability())
 }
