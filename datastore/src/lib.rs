@@ -13,10 +13,12 @@
 //! `docs/formats/`.
 
 pub mod blob;
+pub mod check;
 pub mod chunk_store;
 pub mod chunker;
 pub mod crypt;
 pub mod datastore;
+pub mod destroy;
 pub mod digest;
 mod error;
 pub mod fingerprint;
@@ -36,6 +38,7 @@ pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod usage;
 pub mod verify;
 
 pub use crate::blob::DataBlob;

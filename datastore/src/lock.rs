@@ -12,6 +12,7 @@
 //! Order, so that nobody waits in a circle: group before snapshot before manifest; nobody ever
 //! waits for a group or snapshot lock, and for a manifest lock at most five seconds.
 
+pub mod files;
 pub mod process;
 pub mod turnstile;
 
