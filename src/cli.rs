@@ -3,8 +3,12 @@
 mod backup;
 mod catalog;
 mod datastore;
+mod group;
 mod key;
 mod namespace;
+mod notes_text;
+mod place;
+mod removal;
 mod restore;
 mod snapshot;
 mod tape;
@@ -66,6 +70,8 @@ enum Command {
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
     #[command(subcommand)]
+    Group(group::GroupCommand),
+    #[command(subcommand)]
     Namespace(namespace::NamespaceCommand),
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
@@ -115,6 +121,7 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Restore(args) => restore::run(&places, &args),
         Command::Datastore(command) => datastore::run(&places, &command),
         Command::Snapshot(command) => snapshot::run(&places, &command),
+        Command::Group(command) => group::run(&places, &command),
         Command::Namespace(command) => namespace::run(&places, &command),
         Command::Catalog(command) => catalog::run(&places, &command),
         Command::Key(command) => key::run(&places, &command),

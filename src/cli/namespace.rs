@@ -1,5 +1,7 @@
 //! `capstan namespace …`
 
+mod delete;
+
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use datastore::Namespace;
@@ -11,11 +13,12 @@ use crate::output::{OutputArgs, table};
 use crate::progress::Bar;
 use crate::repository;
 
-/// Make and list namespaces: folders for backup groups in a datastore
+/// Make, list and remove namespaces: folders for backup groups in a datastore
 #[derive(Debug, Subcommand)]
 pub enum NamespaceCommand {
     Create(CreateArgs),
     List(ListArgs),
+    Delete(delete::DeleteArgs),
 }
 
 /// Make a namespace
@@ -57,6 +60,7 @@ pub fn run(places: &Places, command: &NamespaceCommand) -> Result<Outcome> {
     match command {
         NamespaceCommand::Create(args) => create(places, args),
         NamespaceCommand::List(args) => list(places, args),
+        NamespaceCommand::Delete(args) => delete::run(places, args),
     }
 }
 
