@@ -82,8 +82,8 @@ impl Which {
     fn ask(self, prompt: &str) -> Result<Passphrase> {
         if !std::io::stdin().is_terminal() {
             bail!(
-                "the key is locked: set {variable} or {variable}_FILE, or run on a terminal to be \
-                 asked",
+                "a passphrase is needed: set {variable} or {variable}_FILE, or run on a terminal \
+                 to be asked",
                 variable = self.variable()
             );
         }

@@ -129,7 +129,7 @@ pub fn run(
     let file = find_archive(&**session, name)?.clone();
     check_key(&**session, Some(&file), options.key.as_deref())?;
     if options.key.is_none() && session.manifest().signature().is_some() {
-        progress.note("the snapshot is signed, but no key was given: its signature is not checked");
+        progress.warn("the snapshot is signed, but no key was given: its signature is not checked");
     }
     let job = Job { session, options, progress, file: &file };
     match ArchiveKind::of(&file.filename) {

@@ -10,7 +10,9 @@
 //! * [`checker`] - an independent reader of the formats over what Capstan writes (`CAPSTAN_CHECK`)
 //! * [`damage`] - damage in a datastore is found, named and mended
 //! * [`bad_input`] - mistakes get a clear message and change nothing
+//! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`property`] - any tree comes back as it was
+//! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
 #![allow(
     clippy::unwrap_used,
@@ -27,9 +29,11 @@ mod checker;
 mod damage;
 mod golden;
 mod interrupt;
+mod keys;
 mod listing;
 mod property;
 mod round_trip;
 mod tape;
 mod tape_world;
 mod tree;
+mod upkeep;

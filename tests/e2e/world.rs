@@ -88,6 +88,8 @@ impl World {
             .env_remove("CAPSTAN_REPOSITORY")
             .env_remove("CAPSTAN_TAPE_DRIVE")
             .env_remove("CAPSTAN_ENCRYPTION_PASSWORD")
+            .env_remove("CAPSTAN_NEW_ENCRYPTION_PASSWORD")
+            .env_remove("CAPSTAN_MASTER_KEY_PASSWORD")
             .env("CAPSTAN_CONFIG", &self.config)
             .env("CAPSTAN_STATE", &self.state)
             .env("LC_ALL", "C.UTF-8")
