@@ -17,7 +17,7 @@ use crate::world::{World, external, is_root, note, read, read_text, text};
 
 const TREE_1: &str = "host/tree/2024-05-01T10:00:00Z";
 
-fn golden() -> Option<PathBuf> {
+pub fn golden() -> Option<PathBuf> {
     external("CAPSTAN_GOLDEN")
 }
 
@@ -41,7 +41,7 @@ fn copy_tree(from: &Path, to: &Path) {
 
 /// A copy of the reference's datastore, with the empty folders that were left out of it, attached
 /// under the name `golden`.
-fn attach_store(world: &World, golden: &Path) -> PathBuf {
+pub fn attach_store(world: &World, golden: &Path) -> PathBuf {
     let store = world.fast("golden-store");
     copy_tree(&golden.join("datastore"), &store);
     for number in 0..=0xffff {
