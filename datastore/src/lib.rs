@@ -7,7 +7,8 @@
 //!
 //! The door is [`Datastore`]. Everything that can lose data is argued for at the head of the file
 //! that does it: [`chunk_store`] (insertion), [`snapshot::writer`] (order of a backup),
-//! [`gc`] (removal of chunks), [`lock`] (who excludes whom).
+//! [`snapshot::remove`] (order of a removal), [`gc`] (removal of chunks), [`lock`] (who excludes
+//! whom).
 //!
 //! The crate knows no tape and no network, and prints nothing. Formats are described in
 //! `docs/formats/`.
@@ -35,9 +36,11 @@ pub mod prune;
 pub mod scope;
 pub mod snapshot;
 pub mod storage;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod unsynced;
 pub mod usage;
 pub mod verify;
 
