@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test bench fuzz hunt audit fmt lint build setup clean-demo
+.PHONY: demo test bench bench-crypt fuzz hunt model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -16,10 +16,16 @@ demo: setup
 
 test: setup
 	$(CARGO) test --workspace --locked
+	$(CARGO) test --locked -p datastore --features model --test model
 
 bench: setup
 	$(CARGO) build --release --locked
 	python3 benches/compare.py $(if $(DATA),--data "$(DATA)")
+
+# Encryption on one core beside `openssl speed`.
+bench-crypt: setup
+	$(CARGO) build --release --locked -p datastore --example crypt_speed
+	python3 benches/crypt.py target/release/examples/crypt_speed
 
 # Every fuzz target for SECONDS_EACH seconds.
 SECONDS_EACH ?= 60
@@ -29,6 +35,11 @@ fuzz: setup
 # Killed, crowded and starved for an hour or so; the short versions run with the tests.
 hunt: setup
 	CAPSTAN_KILLS=1000 CAPSTAN_CLIENTS=32 CAPSTAN_GENERATIONS=200 $(CARGO) test --release --locked --test hunt -- --nocapture --test-threads 1
+
+# The collector and its neighbours in many orders, one by one; MODEL_ORDERS of each kind.
+MODEL_ORDERS ?= 20000
+model: setup
+	CAPSTAN_MODEL_ORDERS=$(MODEL_ORDERS) $(CARGO) test --locked -p datastore --features model --test model
 
 # Licences, bans and sources of the dependencies; advisories where their database can be reached.
 audit: setup
