@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use datastore::chunk_store::SyncLevel;
 use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -169,6 +170,15 @@ pub struct DatastoreConfig {
     /// the same store names the reference's folder here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock_dir: Option<PathBuf>,
+    /// When chunks become durable: `none`, `file` or `filesystem`, which is the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_level: Option<SyncLevel>,
+    /// Minutes for which garbage collection keeps what nothing needs, 1 to 2880.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc_atime_cutoff: Option<u32>,
+    /// `false`: garbage collection trusts that the file system keeps times of access.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc_atime_safety_check: Option<bool>,
     /// Set while the datastore is being destroyed: nothing else may use it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_mode: Option<MaintenanceMode>,
@@ -310,6 +320,24 @@ mod tests {
             let error = section.check_not_nested(name).unwrap_err().to_string();
             assert!(error.contains("three"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_tuning_of_a_datastore_has_the_names_of_the_documentation() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places { config: dir.path().into(), state: dir.path().into() };
+        let write = |tuning: &str| {
+            let text = format!("[datastore.one]\npath = '/x'\n{tuning}\n");
+            fs::write(dir.path().join("datastore.toml"), text).unwrap();
+        };
+        write("sync-level = 'file'\ngc-atime-cutoff = 90\ngc-atime-safety-check = false");
+        let one = places.load::<Datastores>().unwrap().datastore["one"].clone();
+        assert_eq!(one.sync_level, Some(SyncLevel::File));
+        assert_eq!(one.gc_atime_cutoff, Some(90));
+        assert_eq!(one.gc_atime_safety_check, Some(false));
+        write("sync-level = 'sometimes'");
+        let error = format!("{:#}", places.load::<Datastores>().unwrap_err());
+        assert!(error.contains("filesystem"), "{error}");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct Repository {
     pub name: String,
     /// True if the configuration knows it, so that its name stands for no other store.
     pub configured: bool,
+    /// Its settings; the defaults for a folder that the configuration does not know.
+    pub config: DatastoreConfig,
 }
 
 /// Opens the datastore that `text` names.
@@ -39,7 +41,8 @@ pub fn open(places: &Places, text: &str) -> Result<Repository> {
         }
         let name = canonical.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
         let store = Datastore::open(&path, &Options::default())?;
-        return Ok(Repository { store, name, configured: false });
+        let config = DatastoreConfig::default();
+        return Ok(Repository { store, name, configured: false, config });
     }
     if text.contains(':') || text.contains('@') {
         bail!(
@@ -63,10 +66,18 @@ fn open_configured(name: String, config: DatastoreConfig) -> Result<Repository> 
              --destroy-data --yes' goes on with it"
         );
     }
-    let options = Options { lock_dir: config.lock_dir, ..Options::default() };
+    open_for_removal(&name, config)
+}
+
+/// Opens a datastore of the configuration, even one whose destruction was begun.
+pub fn open_for_removal(name: &str, config: DatastoreConfig) -> Result<Repository> {
+    let options = Options {
+        lock_dir: config.lock_dir.clone(),
+        sync_level: config.sync_level.unwrap_or_default(),
+    };
     let store = Datastore::open(&config.path, &options)
         .with_context(|| format!("cannot open datastore '{name}'"))?;
-    Ok(Repository { store, name, configured: true })
+    Ok(Repository { store, name: name.to_owned(), configured: true, config })
 }
 
 /// A snapshot by its full name, or the newest finished one of a group.

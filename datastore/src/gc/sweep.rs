@@ -54,24 +54,47 @@ impl Counters {
 
 /// Sweeps the chunk folders that the marks are for.
 pub(super) fn sweep(run: &Run<'_>, marked: &Marked, action: &Action<'_>) -> Result<Counters> {
-    let prefixes = marked.prefixes();
+    let folders = folders(run, marked.prefixes())?;
     let threads = match action {
         Action::Remove => run.options.threads,
         // One after the other, so that a list is in order.
         Action::Tell(_) => 1,
     };
     let tallies = for_each(
-        prefixes.start.into()..prefixes.end.into(),
+        0..folders.len() as u64,
         FOLDERS_AT_ONCE,
         threads,
-        |piece, counters| sweep_folder(run, piece as u16, marked, action, counters),
-        |done| run.progress.step("sweep", done, prefixes.len() as u64),
+        |piece, counters| match folders.get(piece as usize) {
+            Some(prefix) => sweep_folder(run, *prefix, marked, action, counters),
+            None => Ok(()),
+        },
+        |done| run.progress.step("sweep", done, folders.len() as u64),
     )?;
     let mut sum = Counters::default();
     for counters in &tallies {
         sum.add(counters);
     }
     Ok(sum)
+}
+
+/// The chunk folders with these prefixes that are there, in order.
+fn folders(run: &Run<'_>, prefixes: std::ops::Range<u32>) -> Result<Vec<u16>> {
+    let dir = run.store.chunks().dir();
+    let entries = run.store.storage().list(dir).map_err(|e| Error::io("list", dir, e))?;
+    let mut folders: Vec<u16> = entries
+        .iter()
+        .filter_map(|entry| prefix_of(entry.name.as_deref()?))
+        .filter(|prefix| prefixes.contains(&u32::from(*prefix)))
+        .collect();
+    folders.sort_unstable();
+    Ok(folders)
+}
+
+/// The prefix that a chunk folder has by its name: four digits, lower case.
+fn prefix_of(name: &str) -> Option<u16> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_prefix = name.len() == 4 && name.bytes().all(is_digit);
+    u16::from_str_radix(name, 16).ok().filter(|_| is_prefix)
 }
 
 fn sweep_folder(
