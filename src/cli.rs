@@ -8,10 +8,13 @@ mod key;
 mod namespace;
 mod notes_text;
 mod place;
+mod prune;
+mod prune_simulator;
 mod removal;
 mod restore;
 mod snapshot;
 mod tape;
+mod verification;
 mod vtl;
 mod wait;
 
@@ -73,6 +76,8 @@ enum Command {
     Group(group::GroupCommand),
     #[command(subcommand)]
     Namespace(namespace::NamespaceCommand),
+    Prune(prune::PruneArgs),
+    PruneSimulator(prune_simulator::SimulatorArgs),
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
     #[command(subcommand)]
@@ -123,6 +128,8 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Snapshot(command) => snapshot::run(&places, &command),
         Command::Group(command) => group::run(&places, &command),
         Command::Namespace(command) => namespace::run(&places, &command),
+        Command::Prune(args) => prune::run(&places, &args),
+        Command::PruneSimulator(args) => prune_simulator::run(&places, &args),
         Command::Catalog(command) => catalog::run(&places, &command),
         Command::Key(command) => key::run(&places, &command),
         Command::Tape(command) => tape::run(&places, &command),

@@ -5,6 +5,7 @@ mod forget;
 mod list;
 mod notes;
 mod protected;
+mod verify;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -22,6 +23,7 @@ pub enum SnapshotCommand {
     Notes(notes::NotesCommand),
     #[command(subcommand)]
     Protected(protected::ProtectedCommand),
+    Verify(verify::VerifyArgs),
 }
 
 pub fn run(places: &Places, command: &SnapshotCommand) -> Result<Outcome> {
@@ -31,5 +33,6 @@ pub fn run(places: &Places, command: &SnapshotCommand) -> Result<Outcome> {
         SnapshotCommand::Forget(args) => forget::run(places, args),
         SnapshotCommand::Notes(command) => notes::run(places, command),
         SnapshotCommand::Protected(command) => protected::run(places, command),
+        SnapshotCommand::Verify(args) => verify::run(places, args),
     }
 }

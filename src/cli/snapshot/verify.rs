@@ -1,0 +1,52 @@
+//! `capstan snapshot verify`
+
+use anyhow::{Result, bail};
+use clap::Args;
+use datastore::verify::{Observer, Verifier};
+
+use crate::cli::Outcome;
+use crate::cli::place::PlaceArgs;
+use crate::cli::verification::{Reports, VerificationArgs, report_table};
+use crate::config::Places;
+use crate::output::OutputArgs;
+use crate::progress::Bar;
+use crate::repository;
+
+/// Read one snapshot and check that nothing is missing or damaged
+///
+/// As 'capstan datastore verify' does it for all.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan snapshot verify host/elsa --repository archive")]
+pub struct VerifyArgs {
+    /// Snapshot, or group for its newest
+    snapshot: String,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    verification: VerificationArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
+    let (repository, namespace) = args.place.open(places)?;
+    let store = &repository.store;
+    let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
+    if store.snapshot_info(&namespace, snapshot.clone())?.is_none() {
+        bail!("there is no snapshot {snapshot}");
+    }
+    let options = args.verification.options(&repository.name)?;
+    let bar = Bar::bytes("verify");
+    let mut reports = Reports::new(&bar, args.output);
+    reports.begin(&namespace, &snapshot);
+    reports.done(Verifier::new(store, &options, &bar).snapshot(&namespace, &snapshot)?);
+    let reports = reports.list;
+    drop(bar);
+    args.output.print(&reports, |reports| report_table(reports))?;
+    if reports.iter().any(|report| !report.ok) {
+        bail!("snapshot {snapshot} failed verification");
+    }
+    // Somebody who names one snapshot wants to know that it was looked at.
+    let skipped = reports.iter().any(|report| report.skipped.is_some());
+    Ok(if skipped { Outcome::Incomplete } else { Outcome::Complete })
+}

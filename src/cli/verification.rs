@@ -1,0 +1,86 @@
+//! What the commands that verify have in common.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use datastore::verify::{Observer, Options, SnapshotReport, TaskName};
+use datastore::{Namespace, SnapshotPath, hierarchy};
+
+use crate::keys;
+use crate::output::{OutputArgs, OutputFormat, table};
+use crate::progress::Bar;
+
+/// How to verify.
+#[derive(Debug, Args)]
+pub struct VerificationArgs {
+    /// A key; may be repeated
+    #[arg(long, value_name = "FILE")]
+    keyfile: Vec<PathBuf>,
+    /// Change nothing in the datastore
+    #[arg(long)]
+    no_record: bool,
+    /// Reading threads [default: one a processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl VerificationArgs {
+    /// The options of a run over the datastore of that name.
+    pub fn options(&self, store_name: &str) -> Result<Options> {
+        let keys = self.keyfile.iter().map(|path| keys::load(path).map(Arc::new));
+        Ok(Options {
+            keys: keys.collect::<Result<_>>()?,
+            threads: super::threads(self.threads),
+            record: match self.no_record {
+                true => None,
+                false => Some(TaskName { upid: super::task_name("verify", store_name)? }),
+            },
+        })
+    }
+}
+
+/// Shows a run while it goes on and keeps its results.
+pub struct Reports<'a> {
+    bar: &'a Bar,
+    /// Damage is told at once; programs get it with the result.
+    tell: bool,
+    /// In the order of the run.
+    pub list: Vec<SnapshotReport>,
+}
+
+impl<'a> Reports<'a> {
+    /// No results yet.
+    pub fn new(bar: &'a Bar, output: OutputArgs) -> Reports<'a> {
+        Reports { bar, tell: output.output_format == OutputFormat::Text, list: Vec::new() }
+    }
+}
+
+impl Observer for Reports<'_> {
+    fn begin(&mut self, namespace: &Namespace, snapshot: &SnapshotPath) {
+        self.bar.doing(&hierarchy::qualified_name(namespace, snapshot));
+    }
+
+    fn done(&mut self, report: SnapshotReport) {
+        for error in report.errors.iter().filter(|_| self.tell) {
+            self.bar.warn(&format!("{report}: {error}"));
+        }
+        self.list.push(report);
+    }
+}
+
+/// The results as a table.
+pub fn report_table(reports: &[SnapshotReport]) -> String {
+    let rows = reports.iter().map(|report| {
+        let state = match (&report.skipped, report.ok, report.error_count) {
+            (Some(reason), ..) => format!("skipped: {reason}"),
+            (None, true, _) => "ok".to_owned(),
+            (None, false, 1) => "failed: 1 error".to_owned(),
+            (None, false, count) => format!("failed: {count} errors"),
+        };
+        let ns = if report.ns.is_empty() { "/" } else { &report.ns };
+        vec![ns.to_owned(), report.snapshot.clone(), state]
+    });
+    table(&["ns", "snapshot", "result"], rows)
+}
