@@ -9,8 +9,8 @@
 //!   getting a lock the file's inode is compared with what the path names now: a lock on a file
 //!   that is no longer there excludes nobody.
 //!
-//! Order, so that nobody waits in a circle: group before snapshot before manifest; nobody ever
-//! waits for a group or snapshot lock, and for a manifest lock at most five seconds.
+//! Order, so that nobody waits in a circle: group before snapshot before manifest; nobody waits for a
+//! group or snapshot lock, and for a manifest lock at most five seconds.
 
 pub mod files;
 pub mod process;
@@ -36,6 +36,10 @@ pub const MANIFEST_WAIT_MAX: Duration = Duration::from_secs(5);
 /// with a dot.
 pub const LOCKS_DIR: &str = ".locks";
 const LOCK_FILE_MODE: u32 = 0o660;
+/// How long a group or snapshot lock is tried for. Plans only look whether an object is in use
+/// ([`Locks::is_snapshot_free`]), and to see readers they must take its lock for an instant: nobody
+/// may be refused because of that. It is short enough to be no waiting.
+const GLANCE_MAX: Duration = Duration::from_millis(50);
 
 /// How a lock is shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +156,11 @@ impl Locks {
         what: &dyn Fn() -> String,
     ) -> Result<Guard> {
         let path = self.path(namespace, object);
-        let deadline = wait.map(|wait| Instant::now() + wait);
+        let (longest, pause) = match wait {
+            Some(longest) => (longest, Duration::from_millis(20)),
+            None => (GLANCE_MAX, Duration::from_millis(2)),
+        };
+        let deadline = Instant::now() + longest;
         loop {
             match try_acquire(&path, mode, self.owner) {
                 Ok(Some(file)) => return Ok(Guard { file: Some(file), path }),
@@ -167,24 +175,20 @@ impl Locks {
                 }
                 Err(error) => return Err(Error::io("lock", &path, error)),
             }
-            match deadline {
-                Some(deadline) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                _ => {
-                    return Err(Error::Locked {
-                        what: what(),
-                        holder: "a backup, restore, verification or removal is running",
-                    });
-                }
+            if Instant::now() >= deadline {
+                return Err(Error::Locked {
+                    what: what(),
+                    holder: "a backup, restore, verification or removal is running",
+                });
             }
+            std::thread::sleep(pause);
         }
     }
 }
 
 fn is_free(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return true };
-    // Held for as long as this expression takes.
+    // Held for as long as this expression takes; see `GLANCE_MAX`.
     !matches!(
         Flock::lock(file, FlockArg::LockExclusiveNonblock),
         Err((_, nix::errno::Errno::EWOULDBLOCK))
@@ -333,6 +337,32 @@ mod tests {
         let group = locks.group(&root, snapshot().group()).unwrap();
         assert!(locks.group(&root, snapshot().group()).is_err());
         drop(group);
+    }
+
+    /// A dry run beside a backup must not make it fail.
+    #[test]
+    fn looking_whether_something_is_in_use_disturbs_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().join("locks"), None);
+        let root = Namespace::root();
+        drop(locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    locks.is_snapshot_free(&root, &snapshot());
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap());
+            }
+        });
+        let held = locks.snapshot(&root, &snapshot(), Mode::Shared).unwrap();
+        assert!(!locks.is_snapshot_free(&root, &snapshot()));
+        drop(held);
+        assert!(locks.is_snapshot_free(&root, &snapshot()));
     }
 
     #[test]

@@ -141,6 +141,12 @@ impl ProcessLock {
         self.state().shared.values().min().copied()
     }
 
+    /// Makes all shared holders of this process hold it since `time`, as if they had begun then.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn backdate_shared(&self, time: i64) {
+        self.state().shared.values_mut().for_each(|since| *since = time);
+    }
+
     fn locked(&self, holder: &'static str) -> Error {
         let store = self.path.parent().unwrap_or(&self.path).display();
         Error::Locked { what: format!("datastore {store}"), holder }

@@ -34,6 +34,9 @@ impl GroupWriter {
     ) -> Result<Arc<GroupWriter>> {
         check_owner(owner)?;
         store.require_namespace(namespace)?;
+        // Whoever may not write because another process collects garbage is refused before he has
+        // made a folder. The writers of snapshots take it for as long as they live.
+        let _process_guard = store.process_lock().try_shared()?;
         let guard = store.locks().group(namespace, group)?;
         let dir = store.group_dir(namespace, group);
         if let Some(type_dir) = dir.parent() {
