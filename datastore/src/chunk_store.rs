@@ -8,32 +8,41 @@
 //!   touched for a day, so whoever relies on a chunk touches it first. Insertion and the
 //!   collector's decision about one chunk exclude each other through a mutex, so a chunk is
 //!   either touched first and kept, or removed first and then written anew. Every rule here is about
-//!   one chunk, so there is a mutex for each of [`SHARDS`] parts of the digests: threads that store
+//!   one chunk, so there is a mutex for each of many parts of the digests: threads that store
 //!   different chunks do not wait for each other's disk.
 //! * An existing chunk is believed if it has the length that ours has. An empty file (a crash of
 //!   some other program) is overwritten. A chunk of another length is legal, because compressors
 //!   differ; the shorter one wins, as the format prescribes, but only if its CRC proves it whole.
 //! * With [`SyncLevel::Filesystem`] nothing is durable until the backup's end syncs the file
-//!   system, which it does before the manifest appears; see [`crate::snapshot::writer`].
+//!   system, which it does before the manifest appears; see [`crate::snapshot::writer`]. A chunk
+//!   that some other session wrote and may not have synced is read before it is believed; see
+//!   [`crate::unsynced`].
+//! * A chunk that is replaced may be needed by a finished snapshot. So its replacement is synced
+//!   before the rename, whatever the level: a crash must not exchange a good chunk for an empty one.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::blob::{BlobKind, ChunkName, DataBlob, ENCODED_CHUNK_BYTES_MAX};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::storage::{Durability, Kind, SharedStorage, replace_file};
+use crate::lock::chunk::ChunkMutexes;
+use crate::progress::Progress;
+use crate::storage::{Durability, FilesystemHandle, Kind, Meta, SharedStorage, replace_file};
+use crate::sync::MutexGuard;
+use crate::unsynced::Unsynced;
 
 /// Name of the folder of chunks in a datastore.
 pub const CHUNKS_DIR: &str = ".chunks";
 /// Mode of the folder of chunks and of those in it.
 pub const CHUNKS_DIR_MODE: u32 = 0o750;
 const CHUNK_MODE: u32 = 0o644;
-/// Parts of the digests that are locked each on its own.
-const SHARDS: usize = 256;
 
 /// When written chunks become durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SyncLevel {
     /// Whenever the system likes. For tests and throw-away stores.
     None,
@@ -59,8 +68,23 @@ pub struct ChunkStore {
     dir: PathBuf,
     sync_level: SyncLevel,
     /// Held for each insertion and for each decision to remove a chunk.
-    shards: Box<[Mutex<()>]>,
+    mutexes: Arc<ChunkMutexes>,
+    unsynced: Unsynced,
 }
+
+/// What becomes of a chunk that is there already.
+enum Existing {
+    /// It is kept and touched.
+    Kept(u64),
+    /// It is no chunk, or there is none.
+    Missing,
+    /// Somebody may need it, but ours takes its place.
+    Replaced,
+}
+
+/// The file systems that a store lies on, held open by a session of writing: whatever could not be
+/// written since then is reported when they are synced.
+pub struct OpenFilesystems(Vec<(PathBuf, Box<dyn FilesystemHandle>)>);
 
 impl ChunkStore {
     /// Makes the folders of a new store in `base`.
@@ -77,8 +101,131 @@ impl ChunkStore {
     }
 
     pub(crate) fn open(storage: SharedStorage, base: &Path, sync_level: SyncLevel) -> ChunkStore {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        ChunkStore { storage, dir: base.join(CHUNKS_DIR), sync_level, shards }
+        let unsynced = Unsynced::new(SharedStorage::clone(&storage), base);
+        ChunkStore {
+            storage,
+            dir: base.join(CHUNKS_DIR),
+            sync_level,
+            mutexes: ChunkMutexes::of(base),
+            unsynced,
+        }
+    }
+
+    /// Begins a session that will rely on chunks: opens the file systems of the chunks and of `dirs`,
+    /// and looks for chunks that others may not have synced.
+    pub(crate) fn begin_session(&self, dirs: &[&Path]) -> Result<OpenFilesystems> {
+        let mut open: Vec<(PathBuf, Box<dyn FilesystemHandle>)> = Vec::new();
+        if self.sync_level == SyncLevel::None {
+            return Ok(OpenFilesystems(open));
+        }
+        self.unsynced.look()?;
+        if self.sync_level == SyncLevel::Filesystem {
+            let mut devices = Vec::new();
+            for path in std::iter::once(self.dir.as_path()).chain(dirs.iter().copied()) {
+                let meta = self.storage.meta(path).map_err(|e| Error::io("look at", path, e))?;
+                if !devices.contains(&meta.device) {
+                    let handle = self.storage.open_filesystem(path);
+                    let handle = handle.map_err(|e| Error::io("open", path, e))?;
+                    open.push((path.to_path_buf(), handle));
+                    devices.push(meta.device);
+                }
+            }
+        }
+        Ok(OpenFilesystems(open))
+    }
+
+    /// Makes everything durable that was written to the store.
+    pub(crate) fn sync_session(&self, open: &OpenFilesystems) -> Result<()> {
+        self.unsynced.sync(|| {
+            for (path, handle) in &open.0 {
+                handle.sync().map_err(|e| Error::io("sync", path, e))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Ends a session in which nothing came to rely on chunks: one that is given up. If all chunks are
+    /// durable all the same, the next session need not suspect them.
+    pub(crate) fn end_session(&self, open: &OpenFilesystems) {
+        if self.unsynced.is_marked() {
+            // What cannot be synced stays suspect, and that is all that can be done about it.
+            let _ = self.sync_session(open);
+        }
+    }
+
+    /// Reads every chunk that may not have reached the disk, sets aside those that are no chunks, and
+    /// so ends what a crash or a failed sync left behind. Costs one look into the store's folder
+    /// if nothing did. The number of chunks set aside.
+    ///
+    /// The caller knows that no other process writes to the store.
+    pub(crate) fn settle(&self, progress: &dyn Progress) -> Result<u64> {
+        if self.sync_level == SyncLevel::None {
+            return Ok(0);
+        }
+        let marks = self.unsynced.foreign_marks()?;
+        if marks.is_empty() {
+            return Ok(0);
+        }
+        progress.note("a writer was cut off: chunks that may not have reached the disk are read");
+        let mut set_aside = 0;
+        let folders = self.storage.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
+        let folders = folders.into_iter().filter(|folder| folder.kind == Kind::Dir);
+        for dir in folders.filter_map(|folder| Some(self.dir.join(folder.name?))) {
+            let entries = match self.storage.list(&dir) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(|e| Error::io("list", &dir, e))?,
+            };
+            for entry in entries {
+                if progress.is_aborted() {
+                    return Err(Error::Aborted);
+                }
+                let digest = entry.name.as_deref().and_then(|name| name.parse::<Digest>().ok());
+                let Some(digest) = digest else { continue };
+                let path = self.path(&digest);
+                let _guard = self.lock(&digest);
+                // An empty file is no chunk to anybody: no need to set it aside.
+                let meta = match self.storage.meta(&path) {
+                    Ok(meta) if meta.kind == Kind::File && meta.len > 0 => meta,
+                    Ok(_) => continue,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(Error::io("look at", &path, error)),
+                };
+                if self.unsynced.is_suspect(meta.mtime)? && !self.is_whole(&digest)? {
+                    let bad = self.free_bad_name(&path);
+                    self.storage.rename(&path, &bad).map_err(|e| Error::io("rename", &path, e))?;
+                    progress.warn(&format!("damaged chunk set aside as {}", bad.display()));
+                    set_aside += 1;
+                }
+            }
+        }
+        // Nobody may see a bad chunk come back after its mark is gone.
+        let synced = self.storage.sync_filesystem(&self.dir);
+        synced.map_err(|e| Error::io("sync", &self.dir, e))?;
+        self.unsynced.settled(&marks)?;
+        Ok(set_aside)
+    }
+
+    /// True if the chunk's file, read from the disk and not from memory, has the CRC that it says.
+    fn is_whole(&self, digest: &Digest) -> Result<bool> {
+        let path = self.path(digest);
+        let read = self.storage.forget_cached(&path).map_err(|e| Error::io("read", &path, e));
+        match read.and_then(|()| self.read(digest)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_damaged() || error.is_missing() || error.is_unreadable() => {
+                Ok(false)
+            }
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_trusted(&self, digest: &Digest, meta: &Meta) -> Result<bool> {
+        if self.sync_level == SyncLevel::None || !self.unsynced.is_suspect(meta.mtime)? {
+            return Ok(true);
+        }
+        self.is_whole(digest)
     }
 
     /// The folder of all chunks.
@@ -93,11 +240,7 @@ impl ChunkStore {
     }
 
     fn lock(&self, digest: &Digest) -> MutexGuard<'_, ()> {
-        // The digest's first byte chooses; the remainder is always inside. A panic of another thread
-        // cannot leave a chunk half inserted: the rename decides.
-        #[expect(clippy::indexing_slicing, reason = "there are SHARDS of them")]
-        let shard = &self.shards[usize::from(digest.prefix() >> 8) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mutexes.lock(digest)
     }
 
     /// Where a chunk lies.
@@ -109,41 +252,48 @@ impl ChunkStore {
     pub fn insert(&self, digest: &Digest, blob: &DataBlob) -> Result<Inserted> {
         let path = self.path(digest);
         let _guard = self.lock(digest);
-        if let Some(stored_bytes) = self.keep_existing(digest, blob, &path)? {
+        let existing = self.keep_existing(digest, blob, &path)?;
+        if let Existing::Kept(stored_bytes) = existing {
             return Ok(Inserted { duplicate: true, stored_bytes });
         }
-        let durability = match self.sync_level {
-            SyncLevel::File => Durability::Now,
-            SyncLevel::None | SyncLevel::Filesystem => Durability::Later,
+        let durability = match (self.sync_level, existing) {
+            (SyncLevel::None, _) | (SyncLevel::Filesystem, Existing::Missing) => Durability::Later,
+            _ => Durability::Now,
+        };
+        let _writing = match self.sync_level {
+            SyncLevel::Filesystem => Some(self.unsynced.begin_writing()?),
+            SyncLevel::None | SyncLevel::File => None,
         };
         replace_file(&*self.storage, &path, &[blob.as_bytes()], CHUNK_MODE, durability)?;
         Ok(Inserted { duplicate: false, stored_bytes: blob.encoded_len() })
     }
 
-    /// Decides about a chunk that is there already: its length if it is kept (and now touched),
-    /// `None` if it must be written.
-    fn keep_existing(&self, digest: &Digest, blob: &DataBlob, path: &Path) -> Result<Option<u64>> {
+    /// Decides about a chunk that is there already, and touches it if it is kept.
+    fn keep_existing(&self, digest: &Digest, blob: &DataBlob, path: &Path) -> Result<Existing> {
         let meta = match self.storage.meta(path) {
             Ok(meta) => meta,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Existing::Missing);
+            }
             Err(error) => return Err(Error::io("look at", path, error)),
         };
         let what = || ChunkName(digest).to_string();
         if meta.kind != Kind::File {
             return Err(Error::damaged(what(), "a thing that is no file has its name"));
         }
+        if meta.len == 0 {
+            return Ok(Existing::Missing);
+        }
         let keep = if meta.len == blob.encoded_len() {
-            true
-        } else if meta.len == 0 {
-            false
+            self.is_trusted(digest, &meta)?
         } else {
-            self.keep_other_length(digest, blob, meta.len)?
+            self.is_trusted(digest, &meta)? && self.keep_other_length(digest, blob, meta.len)?
         };
         if !keep {
-            return Ok(None);
+            return Ok(Existing::Replaced);
         }
         self.storage.touch(path).map_err(|e| Error::io("touch", path, e))?;
-        Ok(Some(meta.len))
+        Ok(Existing::Kept(meta.len))
     }
 
     /// Decides about a chunk whose length is not that of `blob`. That is legal, because compressors
@@ -189,12 +339,16 @@ impl ChunkStore {
     }
 
     /// Touches a chunk so that garbage collection keeps it. `false` if it is not there, or is
-    /// there as an empty file, which is no chunk.
+    /// there as an empty file, which is no chunk, or as one that a crash damaged.
     pub fn touch(&self, digest: &Digest) -> Result<bool> {
         let path = self.path(digest);
         let _guard = self.lock(digest);
         match self.storage.meta(&path) {
-            Ok(meta) if meta.kind == Kind::File && meta.len > 0 => {}
+            Ok(meta) if meta.kind == Kind::File && meta.len > 0 => {
+                if !self.is_trusted(digest, &meta)? {
+                    return Ok(false);
+                }
+            }
             Ok(_) => return Ok(false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(Error::io("look at", &path, error)),
@@ -229,6 +383,13 @@ impl ChunkStore {
         self.storage.meta(&self.path(digest)).ok().map(|meta| meta.inode)
     }
 
+    /// The first of the ten names for bad copies of a chunk that is free, or the last one.
+    fn free_bad_name(&self, path: &Path) -> PathBuf {
+        let candidate = |number: u8| path.with_extension(format!("{number}.bad"));
+        let free = (0..9).map(candidate).find(|bad| self.storage.meta(bad).is_err());
+        free.unwrap_or_else(|| candidate(9))
+    }
+
     /// Sets a damaged chunk aside as `<digest>.N.bad`, so that the next backup of its content
     /// writes it anew and heals every snapshot that uses it. A chunk that is already gone is fine.
     ///
@@ -241,9 +402,7 @@ impl ChunkStore {
     ) -> Result<Option<PathBuf>> {
         let path = self.path(digest);
         let _guard = self.lock(digest);
-        let candidate = |number: u8| path.with_extension(format!("{number}.bad"));
-        let free = (0..9).map(candidate).find(|bad| self.storage.meta(bad).is_err());
-        let bad = free.unwrap_or_else(|| candidate(9));
+        let bad = self.free_bad_name(&path);
         match self.storage.rename(&path, &bad) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

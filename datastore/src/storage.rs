@@ -189,8 +189,11 @@ pub fn temp_path(path: &Path) -> PathBuf {
 /// Whether a replaced file must survive a power cut as soon as the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// A later [`Storage::sync_filesystem`] takes care of it.
+    /// A later sync of the file system takes care of it.
     Later,
+    /// The content is synced before the rename: whenever the name is there, the content is. A later
+    /// sync of the file system takes care of the name.
+    Content,
     /// The file is synced before the rename and its folder after it.
     Now,
 }
@@ -209,7 +212,7 @@ pub fn replace_file(
         for part in content {
             file.write_all(part).map_err(|e| Error::io("write", &temp, e))?;
         }
-        if durability == Durability::Now {
+        if durability != Durability::Later {
             file.sync().map_err(|e| Error::io("sync", &temp, e))?;
         }
         drop(file);

@@ -6,9 +6,10 @@
 //! it that name last, in this order:
 //!
 //! 1. every chunk was written and renamed, or touched, before the index that names it was written;
-//! 2. every index and blob was written under a temporary name and renamed;
-//! 3. everything so far is made durable: one `syncfs` of the file system (or, at
-//!    [`SyncLevel::File`], it was synced file by file);
+//! 2. every index and blob was written under a temporary name, synced and renamed;
+//! 3. everything so far is made durable: one `syncfs` of the file system, through a descriptor that
+//!    is open since before the first chunk, so that it reports whatever could not be written
+//!    meanwhile (or, at [`SyncLevel::File`], it was synced file by file);
 //! 4. the manifest is written under a temporary name, synced, renamed, and its folder synced.
 //!
 //! A crash before the rename in step 4 leaves a folder without manifest, which nobody takes for a
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::blob::DataBlob;
-use crate::chunk_store::{CHUNKS_DIR, Inserted, SyncLevel};
+use crate::chunk_store::{Inserted, OpenFilesystems, SyncLevel};
 use crate::crypt::CryptMode;
 use crate::datastore::{Datastore, FILE_MODE};
 use crate::digest::{Digest, Hasher};
@@ -71,6 +72,8 @@ pub struct SnapshotWriter {
     new_bytes: AtomicU64,
     reused: AtomicU64,
     finished: AtomicBool,
+    /// Open since before the first write, so that no failure to write goes unreported.
+    filesystems: OpenFilesystems,
     // Dropped after everything above is cleaned up, in this order.
     snapshot_guard: Option<Guard>,
     _process_guard: SharedGuard,
@@ -145,6 +148,9 @@ impl SnapshotWriter {
         let store = group.store();
         let guard = store.locks().snapshot(group.namespace(), &snapshot, Mode::Exclusive)?;
         let dir = store.snapshot_dir(group.namespace(), &snapshot);
+        // Chunks and snapshots may lie on file systems of their own.
+        let group_dir = store.group_dir(group.namespace(), group.group());
+        let filesystems = store.chunks().begin_session(&[&group_dir, store.base()])?;
         if !store.make_dir(&dir)? {
             return Err(Error::Exists { what: format!("snapshot {snapshot}") });
         }
@@ -161,6 +167,7 @@ impl SnapshotWriter {
             new_bytes: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             finished: AtomicBool::new(false),
+            filesystems,
             snapshot_guard: Some(guard),
             _process_guard: process_guard,
         })
@@ -317,7 +324,8 @@ impl SnapshotWriter {
                 hasher.update(bytes);
                 file.write_all(bytes).map_err(|e| Error::io("write", &temp, e))?;
             }
-            if self.store().sync_level() == SyncLevel::File {
+            // As in `durability`.
+            if self.store().sync_level() != SyncLevel::None {
                 file.sync().map_err(|e| Error::io("sync", &temp, e))?;
             }
             storage.rename(&temp, &path).map_err(|e| Error::io("rename", &temp, e))?;
@@ -388,7 +396,10 @@ impl SnapshotWriter {
     fn durability(&self) -> Durability {
         match self.store().sync_level() {
             SyncLevel::File => Durability::Now,
-            SyncLevel::None | SyncLevel::Filesystem => Durability::Later,
+            // An index that a crash tore would stop garbage collection, ours and the reference's, until
+            // somebody removes the unfinished snapshot that it is in.
+            SyncLevel::Filesystem => Durability::Content,
+            SyncLevel::None => Durability::Later,
         }
     }
 
@@ -495,21 +506,6 @@ impl SnapshotWriter {
         }
     }
 
-    /// Makes chunks and files durable. Chunks and snapshots may lie on file systems of their own.
-    fn sync_everything(&self) -> Result<()> {
-        let storage = self.store().storage();
-        let chunks = self.store().base().join(CHUNKS_DIR);
-        let mut synced = Vec::new();
-        for path in [chunks.as_path(), self.dir.as_path(), self.store().base()] {
-            let device = storage.meta(path).map_err(|e| Error::io("look at", path, e))?.device;
-            if !synced.contains(&device) {
-                storage.sync_filesystem(path).map_err(|e| Error::io("sync", path, e))?;
-                synced.push(device);
-            }
-        }
-        Ok(())
-    }
-
     fn publish(&self, manifest: &DataBlob) -> Result<()> {
         let store = Arc::clone(self.store());
         let storage = store.storage();
@@ -517,7 +513,7 @@ impl SnapshotWriter {
             return Err(Error::Refused { reason: "the manifest is too large".into() });
         }
         if store.sync_level() == SyncLevel::Filesystem {
-            self.sync_everything()?;
+            store.chunks().sync_session(&self.filesystems)?;
         }
         let path = self.dir.join(MANIFEST_NAME);
         replace_file(&**storage, &path, &[manifest.as_bytes()], FILE_MODE, store.durability())?;
@@ -545,6 +541,7 @@ impl Drop for SnapshotWriter {
         // The error that ended the backup is the one to report; what cannot be removed is only
         // untidy, because it has no manifest.
         let _ = remove_folder(&**store.storage(), &self.dir);
+        store.chunks().end_session(&self.filesystems);
         if let Some(guard) = manifest_guard {
             guard.remove();
         }

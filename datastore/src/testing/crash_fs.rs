@@ -45,6 +45,8 @@ struct Inner {
     is_noting_calls: bool,
     call_count: u64,
     faults: Vec<Fault>,
+    /// Call before which unsynced data is lost.
+    lose_at: Option<u64>,
     /// Data that could not be written back, as often as it happened; see [`FilesystemHandle`].
     lost_writes: u64,
     /// How many of these somebody has been told of.
@@ -76,6 +78,7 @@ impl CrashFs {
             is_noting_calls: false,
             call_count: 0,
             faults: Vec::new(),
+            lose_at: None,
             lost_writes: 0,
             lost_writes_told: 0,
             sparse: false,
@@ -88,7 +91,7 @@ impl CrashFs {
         Arc::new(self.clone())
     }
 
-    /// Leaves chunk folders that hold nothing out of listings: a collector that visits 65,536 empty
+    /// Leaves chunk folders that nothing was put in out of listings: a collector that visits 65,536 empty
     /// folders for each of thousands of images would take hours. The format allows missing ones.
     pub fn set_sparse(&self, sparse: bool) {
         self.inner().sparse = sparse;
@@ -134,16 +137,21 @@ impl CrashFs {
 
     /// Takes all faults away.
     pub fn heal(&self) {
-        self.inner().faults.clear();
+        let mut inner = self.inner();
+        inner.faults.clear();
+        inner.lose_at = None;
     }
 
     /// The system failed to write back in the background everything that was not synced. Programs
     /// go on to see it, whoever has the file system open is told at the next sync, and it never
     /// becomes durable.
     pub fn lose_unsynced_data(&self) {
-        let mut inner = self.inner();
-        inner.note("background write-back fails".into(), Change::Doom(None));
-        inner.lost_writes += 1;
+        self.inner().lose_unsynced_data();
+    }
+
+    /// As [`CrashFs::lose_unsynced_data`], just before the call with this number.
+    pub fn lose_unsynced_data_at(&self, call: u64) {
+        self.inner().lose_at = Some(call);
     }
 
     /// Sets the time of last access of every file whose path contains `text`.
@@ -241,6 +249,9 @@ impl Inner {
     fn count(&mut self, kind: CallKind, path: &Path) -> Result<(), Fault> {
         let number = self.call_count;
         self.call_count += 1;
+        if self.lose_at == Some(number) {
+            self.lose_unsynced_data();
+        }
         if self.is_noting_calls {
             self.calls.push(Call { kind, path: path.to_path_buf() });
         }
@@ -248,6 +259,11 @@ impl Inner {
             Some(fault) => Err(fault.clone()),
             None => Ok(()),
         }
+    }
+
+    fn lose_unsynced_data(&mut self) {
+        self.note("background write-back fails".into(), Change::Doom(None));
+        self.lost_writes += 1;
     }
 
     fn note(&mut self, what: String, change: Change) {
@@ -386,6 +402,9 @@ impl Storage for CrashFs {
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>> {
         let inner = self.call(CallKind::OpenDir, path)?;
         let dir = inner.resolve(&self.root, path)?;
+        if inner.sparse && inner.image.is_unused_chunk_dir(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if inner.image.node(dir)?.kind() != Kind::Dir {
             return Err(errno(libc::ENOTDIR));
         }
@@ -419,10 +438,14 @@ impl Storage for CrashFs {
     }
 
     fn forget_cached(&self, path: &Path) -> io::Result<()> {
-        // Doomed data that a program still sees would have to vanish here. The tests that lose data
-        // look at it after a crash instead.
-        let inner = self.call(CallKind::Open, path)?;
-        self.file_inode(&inner, path).map(|_| ())
+        let mut inner = self.call(CallKind::Open, path)?;
+        let file = self.file_inode(&inner, path)?;
+        // What could not be written back is clean to the system, and goes; what was not written back yet
+        // is dirty, and stays.
+        if let Some(content) = inner.journal.content_without_doomed(file) {
+            inner.image.edit_file(file, |node| node.content = content);
+        }
+        Ok(())
     }
 }
 

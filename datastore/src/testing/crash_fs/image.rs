@@ -218,6 +218,10 @@ impl Image {
         Ok(names)
     }
 
+    pub(super) fn is_unused_chunk_dir(&self, dir: Inode) -> bool {
+        dir >= 1 << 19 && !self.nodes.contains_key(&dir)
+    }
+
     pub(super) fn is_empty_dir(&self, dir: Inode) -> io::Result<bool> {
         Ok(self.list(dir, false)?.is_empty())
     }

@@ -233,8 +233,34 @@ impl Journal {
         image
     }
 
+    /// The content of a file if what is doomed had never been written; `None` if nothing of it is.
+    pub(super) fn content_without_doomed(&self, of: Inode) -> Option<Arc<Vec<u8>>> {
+        let doomed = self.fates(self.len()).1;
+        let is_write =
+            |record: &Record| matches!(&record.change, Change::Write { file, .. } if *file == of);
+        if !self.records.iter().zip(&doomed).any(|(record, doomed)| *doomed && is_write(record)) {
+            return None;
+        }
+        let mut content =
+            self.start.file(of).map_or_else(|_| Vec::new(), |file| file.content.to_vec());
+        for (record, doomed) in self.records.iter().zip(doomed) {
+            if let Change::Write { file, offset, bytes, .. } = &record.change
+                && *file == of
+                && !doomed
+            {
+                write(&mut content, *offset, bytes);
+            }
+        }
+        Some(Arc::new(content))
+    }
+
     /// Which of the first `n` records are durable.
     fn durable(&self, n: usize) -> Vec<bool> {
+        self.fates(n).0
+    }
+
+    /// Which of the first `n` records are durable, and which never will be.
+    fn fates(&self, n: usize) -> (Vec<bool>, Vec<bool>) {
         let records = self.records.get(..n).unwrap_or(&self.records);
         let mut durable = vec![false; records.len()];
         let mut doomed = vec![false; records.len()];
@@ -284,7 +310,7 @@ impl Journal {
                 }
             }
         }
-        durable
+        (durable, doomed)
     }
 
     /// Everything that is not durable yet, in the order in which it came.
