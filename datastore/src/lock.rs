@@ -12,6 +12,7 @@
 //! Order, so that nobody waits in a circle: group before snapshot before manifest; nobody waits for a
 //! group or snapshot lock, and for a manifest lock at most five seconds.
 
+pub(crate) mod chunk;
 pub mod files;
 pub mod process;
 pub mod turnstile;

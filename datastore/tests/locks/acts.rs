@@ -164,8 +164,9 @@ fn folder_of_dead(_act: &Act, store: &Datastore, path: &Path) -> bool {
     store.chunks().path(&Digest::of(DEAD.as_bytes())).parent() == Some(path)
 }
 
-fn base_folder(_act: &Act, store: &Datastore, path: &Path) -> bool {
-    path == store.base()
+/// The folder of all groups; that of the store is listed for other reasons, too.
+fn folder_of_groups(_act: &Act, store: &Datastore, path: &Path) -> bool {
+    path == store.base().join("host")
 }
 
 impl Kind {
@@ -239,7 +240,7 @@ impl Kind {
             (
                 Kind::GcMark,
                 &[
-                    at("before the first listing", &[List], Before, base_folder),
+                    at("before the first listing", &[List], Before, folder_of_groups),
                     at("before the first index", &[Open], Before, any_index),
                 ],
             ),

@@ -97,12 +97,7 @@ impl Case {
         let world = World::new();
         let mut holder = Holder::start(place, &world, self.first, stop);
         let before = world.tree();
-        let unchanged = |why: &str| {
-            let after = world.tree();
-            for path in before.keys().chain(after.keys()) {
-                assert_eq!(before.get(path), after.get(path), "{why}: {} changed", path.display());
-            }
-        };
+        let unchanged = |why: &str| world.assert_unchanged(&before, why);
         let (first, second) = match expect {
             Expect::Waits | Expect::WaitsAndMisses => {
                 let running = Running::start(&world, self.second);

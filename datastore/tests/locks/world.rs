@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use datastore::chunk_store::SyncLevel;
 use datastore::datastore::Options;
 use datastore::lock::Mode;
 use datastore::snapshot::{GroupWriter, SnapshotWriter};
@@ -56,6 +55,9 @@ pub struct Snapshot {
     pub notes: String,
     pub verified: bool,
 }
+
+/// Paths in a store with mode and content.
+pub type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 /// What must be true of a store: its snapshots.
 pub type Model = BTreeMap<String, Snapshot>;
@@ -110,8 +112,7 @@ pub fn open(base: &Path) -> (Arc<StopStorage>, Arc<Datastore>) {
     let stops = StopStorage::with_missing(Arc::new(RealStorage::new(base).unwrap()), move |path| {
         path.parent() == Some(&chunks) && !path.file_name().is_some_and(|n| folders.contains(n))
     });
-    let options = Options { sync_level: SyncLevel::None, ..Options::default() };
-    let store = Datastore::open_on(base, Arc::clone(&stops) as _, &options).unwrap();
+    let store = Datastore::open_on(base, Arc::clone(&stops) as _, &Options::default()).unwrap();
     (stops, store)
 }
 
@@ -186,10 +187,19 @@ impl World {
     }
 
     /// Everything in the store but the lock files and times: names, kinds, modes, contents.
-    pub fn tree(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    pub fn tree(&self) -> Tree {
         let mut tree = BTreeMap::new();
         add_tree(&self.base, &self.base, &mut tree);
         tree
+    }
+
+    /// Fails unless the tree is as it was.
+    #[track_caller]
+    pub fn assert_unchanged(&self, before: &Tree, why: &str) {
+        let after = self.tree();
+        for path in before.keys().chain(after.keys()) {
+            assert!(before.get(path) == after.get(path), "{why}: {} changed", path.display());
+        }
     }
 
     /// Fails unless the store is as the model says: these snapshots, whole, with these notes; no
@@ -249,7 +259,7 @@ fn set_age(path: &Path, age: Duration) {
     fs::File::open(path).unwrap().set_times(times).unwrap();
 }
 
-fn add_tree(base: &Path, dir: &Path, tree: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
+fn add_tree(base: &Path, dir: &Path, tree: &mut Tree) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.ends_with(".locks") {
