@@ -4,6 +4,7 @@
 //! namespace while it is being removed keeps it, and so does whatever this version does not know.
 //! Backups are removed only group by group, each as [`crate::group`] does it, and only if asked for.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -163,12 +164,13 @@ impl Datastore {
         let dir = self.namespace_dir(namespace);
         let mut foreign = Vec::new();
         let mut known: Vec<&str> = BackupType::ALL.iter().map(|ty| ty.as_str()).collect();
-        let groups = self.groups(namespace)?;
+        let groups: HashSet<String> =
+            self.groups(namespace)?.iter().map(ToString::to_string).collect();
         for ty in known.clone() {
             for entry in self.list_or_none(&dir.join(ty))? {
                 let name = entry.name.unwrap_or_else(|| "a name that is not text".into());
                 let path = format!("{ty}/{name}");
-                if !groups.iter().any(|group| group.to_string() == path) {
+                if !groups.contains(&path) {
                     foreign.push(path);
                 }
             }
