@@ -58,15 +58,18 @@ mod status;
 mod sweep;
 mod touch;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use crate::chunk_store::SyncLevel;
 use crate::datastore::Datastore;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::storage::Kind;
 use crate::time;
 use marks::{Marks, PREFIXES};
 use sweep::{Action, Counters};
@@ -125,10 +128,30 @@ pub fn collect(
 ) -> Result<Status> {
     let _guard = store.process_lock().try_exclusive()?;
     let run = Run::begin(store, options, progress)?;
-    if options.atime_safety_check {
-        atime_check::check_atime(store, progress)?;
-    }
-    let status = run.parts(&Action::Remove)?;
+    let session = store.chunks().begin_session(&[])?;
+    // Nobody else writes, so this is the time to look after what a crash left behind.
+    store.chunks().settle(progress)?;
+    let status = std::thread::scope(|scope| {
+        let check = || {
+            let result = atime_check::check_atime(store, progress);
+            run.is_refused.store(result.is_err(), Ordering::Relaxed);
+            result
+        };
+        let mut checking = options.atime_safety_check.then(|| scope.spawn(check));
+        let mut proved = || match checking.take().map(ScopedJoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => {
+                store.chunks().end_session(&session);
+                result
+            }
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        };
+        match (run.parts(&Action::Remove, &mut proved), proved()) {
+            // The check ended the run, and has the reason.
+            (Err(Error::Aborted), Err(error)) => Err(error),
+            (result, _) => result,
+        }
+    })?;
     if let Err(error) = status::write(store, &status) {
         progress.warn(&format!("the result was not recorded: {error}"));
     }
@@ -147,7 +170,7 @@ pub fn plan(
     tell: &(dyn Fn(&Path, u64) + Sync),
 ) -> Result<Status> {
     let _guard = store.process_lock().try_exclusive()?;
-    Run::begin(store, options, progress)?.parts(&Action::Tell(tell))
+    Run::begin(store, options, progress)?.parts(&Action::Tell(tell), &mut || Ok(()))
 }
 
 /// Times of access before this go. In whole seconds since 1970, like the arguments.
@@ -165,6 +188,8 @@ struct Run<'a> {
     min_atime: i64,
     /// False once the indexes are read again for another part, so that people hear of each oddity once.
     is_first_part: AtomicBool,
+    /// The file system turned out not to keep times of access.
+    is_refused: AtomicBool,
     missing: AtomicU64,
 }
 
@@ -193,12 +218,14 @@ impl<'a> Run<'a> {
             oldest_writer,
             min_atime: min_atime(started, oldest_writer, options.cutoff_minutes),
             is_first_part: AtomicBool::new(true),
+            is_refused: AtomicBool::new(false),
             missing: AtomicU64::new(0),
         })
     }
 
-    /// Collects one range of prefixes after the other until all are done.
-    fn parts(&self, action: &Action<'_>) -> Result<Status> {
+    /// Collects one range of prefixes after the other until all are done. Before each sweep `proved` is
+    /// asked whether there may be one.
+    fn parts(&self, action: &Action<'_>, proved: &mut dyn FnMut() -> Result<()>) -> Result<Status> {
         let mut read: Option<roots::Tally> = None;
         let mut distinct = 0;
         let mut counters = Counters::default();
@@ -223,11 +250,7 @@ impl<'a> Run<'a> {
             ));
             if let Action::Remove = action {
                 // See "Why it holds after a power cut".
-                if self.store.sync_level() != SyncLevel::None {
-                    let base = self.store.base();
-                    let synced = self.store.storage().sync_filesystem(base);
-                    synced.map_err(|e| Error::io("sync", base, e))?;
-                }
+                self.sync()?;
                 let touched = touch::touch(self, &marked)?;
                 self.progress.note(&format!(
                     "touched: {} chunks, {} are missing{part}",
@@ -237,6 +260,7 @@ impl<'a> Run<'a> {
                     journal.empty(self)?;
                 }
             }
+            proved()?;
             let swept = sweep::sweep(self, &marked, action)?;
             self.progress.note(&format!(
                 "swept: {} chunks in use, {} removed, {} pending{part}",
@@ -251,6 +275,31 @@ impl<'a> Run<'a> {
         }
         self.warn_of_more_missing();
         Ok(self.status(read.unwrap_or_default(), distinct, &counters))
+    }
+
+    /// Makes what was removed from the store's folders durable. One of the folders at the top may be on
+    /// a file system of its own.
+    fn sync(&self) -> Result<()> {
+        if self.store.sync_level() == SyncLevel::None {
+            return Ok(());
+        }
+        let (storage, base) = (self.store.storage(), self.store.base());
+        let entries = storage.list(base).map_err(|e| Error::io("list", base, e))?;
+        let folders = entries.into_iter().filter(|entry| entry.kind == Kind::Dir);
+        let tops = folders.filter_map(|entry| Some(base.join(entry.name?)));
+        let mut synced = Vec::new();
+        for folder in std::iter::once(base.to_path_buf()).chain(tops) {
+            let device = match storage.meta(&folder) {
+                Ok(meta) => meta.device,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::io("look at", &folder, error)),
+            };
+            if !synced.contains(&device) {
+                storage.sync_filesystem(&folder).map_err(|e| Error::io("sync", &folder, e))?;
+                synced.push(device);
+            }
+        }
+        Ok(())
     }
 
     fn status(&self, read: roots::Tally, distinct: u64, counters: &Counters) -> Status {
@@ -280,6 +329,9 @@ impl<'a> Run<'a> {
 
     /// Ends the run if that is wanted. Asked before each index, batch of digests and file.
     fn check(&self) -> Result<()> {
+        if self.is_refused.load(Ordering::Relaxed) {
+            return Err(Error::Aborted);
+        }
         Run::check_abort(self.progress)
     }
 

@@ -3,7 +3,8 @@
 //! Writers say that they need a chunk by touching it, and the collector believes them. On a file
 //! system that ignores the time of access (some network file systems, some mount options of
 //! stacked ones) a chunk that was just taken into use looks as old as ever. So before anything is
-//! marked one chunk is touched twice, with a second between, and the later time must be later.
+//! removed one chunk is touched twice, with a second between, and the later time must be later. That
+//! goes on beside the marking, which it ends if it fails.
 
 use std::time::{Duration, Instant};
 
@@ -36,14 +37,15 @@ pub fn check_atime(store: &Datastore, progress: &dyn Progress) -> Result<()> {
                  chunk: {error}; if it is known to keep them, the check can be left out"
             ),
         })?;
-        pause(progress)?;
         let look = || store.storage().meta(&path).map_err(|e| Error::io("look at", &path, e));
-        let touched = store.chunks().exclusively(&digest, || -> Result<(Meta, Meta)> {
-            let before = look()?;
+        let before = look()?;
+        pause(progress)?;
+        // Compared with the time of our own first touch: a backup, or the collection that this runs
+        // beside, may have touched the chunk during the pause, and that is no sign of anything.
+        let after = store.chunks().exclusively(&digest, || -> Result<Meta> {
             store.storage().touch(&path).map_err(|e| Error::io("touch", &path, e))?;
-            Ok((before, look()?))
-        });
-        let (before, after) = touched?;
+            look()
+        })?;
         if before.inode != after.inode {
             continue;
         }

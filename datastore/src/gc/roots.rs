@@ -211,6 +211,8 @@ impl Marker<'_> {
         let (newest, snapshots) = match listed {
             Ok(listed) => listed,
             Err(_) if self.is_gone(&dir) => return Ok(Newest::Read),
+            // Its last snapshot was forgotten, and a backup has made the group anew since.
+            Err(error) if error.is_missing() => return Ok(Newest::Vanished),
             Err(error) => return Err(error),
         };
         for odd in odd {
