@@ -60,10 +60,17 @@ impl fmt::Debug for MasterPublicKey {
 impl MasterPublicKey {
     /// Reads PEM: `BEGIN PUBLIC KEY`, or `BEGIN RSA PUBLIC KEY`.
     pub fn from_pem(pem: &[u8]) -> Result<MasterPublicKey> {
-        let rsa = PKey::public_key_from_pem(pem)
-            .and_then(|key| key.rsa())
-            .or_else(|_| Rsa::public_key_from_pem_pkcs1(pem))
-            .map_err(|_| bad("it is no RSA public key in PEM ('BEGIN PUBLIC KEY')"))?;
+        // OpenSSL tries other kinds too, and asks the terminal for the passphrase of a private key.
+        let has = |marker: &str| pem.windows(marker.len()).any(|bytes| bytes == marker.as_bytes());
+        if has("PRIVATE KEY-----") {
+            return Err(bad("this is the private half; only the public one is wanted here"));
+        }
+        let read = if has("-----BEGIN RSA PUBLIC KEY-----") {
+            Rsa::public_key_from_pem_pkcs1(pem)
+        } else {
+            PKey::public_key_from_pem(pem).and_then(|key| key.rsa())
+        };
+        let rsa = read.map_err(|_| bad("it is no RSA public key in PEM ('BEGIN PUBLIC KEY')"))?;
         check_bits(&rsa)?;
         Ok(MasterPublicKey(rsa))
     }
@@ -152,24 +159,23 @@ impl MasterKey {
         pem: &[u8],
         passphrase: &mut dyn FnMut() -> Result<Vec<u8>>,
     ) -> Result<MasterKey> {
-        let mut asked = None;
+        // OpenSSL may ask more than once, a person is asked once.
+        let mut answer = None;
         let read = PKey::private_key_from_pem_callback(pem, |buffer| {
-            let answer = passphrase().map(Zeroizing::new);
-            let len = match &answer {
+            let answer = answer.get_or_insert_with(|| passphrase().map(Zeroizing::new));
+            Ok(match answer {
                 // OpenSSL takes no longer one than its buffer, and a shorter one would be another.
                 Ok(text) => buffer.get_mut(..text.len()).map_or(0, |place| {
                     place.copy_from_slice(text);
                     text.len()
                 }),
                 Err(_) => 0,
-            };
-            asked = Some(answer.map(drop));
-            Ok(len)
+            })
         });
-        let key = match (read, asked) {
+        let key = match (read, answer) {
             (_, Some(Err(error))) => return Err(error),
             (Ok(key), _) => key,
-            (Err(_), Some(Ok(()))) => return Err(Error::Passphrase { hint: None }),
+            (Err(_), Some(Ok(_))) => return Err(Error::Passphrase { hint: None }),
             (Err(_), None) => return Err(bad("it is no private key in PEM")),
         };
         if key.id() != Id::RSA {
