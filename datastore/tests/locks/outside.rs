@@ -87,7 +87,7 @@ fn what_was_protected_meanwhile_is_not_removed() {
 }
 
 #[test]
-fn owner_and_notes_of_a_group_wait_for_no_backup() {
+fn owner_and_notes_of_a_group_are_refused_during_a_backup() {
     everywhere(bk("a4"), |world| {
         refused(world, || world.store.set_owner(&root(), &group("a4"), "other@pam"));
         refused(world, || world.store.set_group_notes(&root(), &group("a4"), "x"));

@@ -8,9 +8,7 @@ use std::time::Duration;
 use datastore::snapshot::reader::load_manifest;
 use datastore::snapshot::{GroupWriter, SnapshotWriter};
 use datastore::testing::{Action, When};
-use datastore::{
-    CryptMode, DataBlob, Datastore, Digest, Manifest, Namespace, gc, progress::Silent,
-};
+use datastore::{CryptMode, DataBlob, Digest, Manifest, Namespace, gc, progress::Silent};
 
 use crate::acts::{Act, Outcome, bk, collect, fo, gm, gs, pr, ra, ri, rm, um, ve};
 use crate::holder::{Holder, Where};
