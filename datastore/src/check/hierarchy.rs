@@ -33,6 +33,8 @@ impl Checker<'_> {
         let Some(meta) = self.meta(path) else { return Ok(None) };
         self.usable_folder(path, &meta);
         self.ownership(path, &meta);
+        // A group may well be called `x.didx`.
+        self.index_by_name(path, EntryKind::Dir)?;
         Ok(self.list(path)?.map(|entries| (meta, entries)))
     }
 
