@@ -168,6 +168,16 @@ pub fn state(keep: bool, reason: Option<&str>, planned: bool) -> String {
     }
 }
 
+/// The end of a removal of many things by an error.
+pub fn ended_by(error: Error) -> anyhow::Error {
+    match error {
+        Error::Aborted => anyhow::anyhow!(
+            "aborted: what was removed by then is gone, and --dry-run shows what is left"
+        ),
+        other => other.into(),
+    }
+}
+
 /// A table of snapshots.
 pub fn snapshot_table(lines: &[SnapshotLine], planned: bool) -> String {
     table(&["snapshot", "state"], lines.iter().map(|line| line.row(planned).to_vec()))

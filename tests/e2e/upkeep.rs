@@ -107,8 +107,8 @@ fn notes_and_owners_are_shown_and_changed() {
     assert!(listed[0].get("comment").is_none());
 
     assert_eq!(show("group", "host/x"), "");
-    let mut update =
-        world.command(&args!["group", "notes", "update", "host/x", "-", "--repository", "store"]);
+    let update = args!["group", "notes", "update", "host/x", "-", "--repository", "store"];
+    let mut update = world.command(&update);
     let mut child = update.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"about x\nmore\n").unwrap();
     assert!(child.wait().unwrap().success());

@@ -6,7 +6,7 @@ use datastore::BackupGroup;
 
 use crate::cli::Outcome;
 use crate::cli::place::PlaceArgs;
-use crate::cli::removal::GroupLine;
+use crate::cli::removal::{GroupLine, ended_by};
 use crate::config::Places;
 use crate::output::{OutputArgs, table};
 use crate::progress::Bar;
@@ -40,7 +40,7 @@ pub fn run(places: &Places, args: &ForgetArgs) -> Result<Outcome> {
         GroupLine::planned(&store.plan_forget_group(&namespace, &group)?)
     } else {
         let bar = Bar::quiet("forget");
-        GroupLine::done(&store.forget_group(&namespace, &group, &bar)?)
+        GroupLine::done(&store.forget_group(&namespace, &group, &bar).map_err(ended_by)?)
     };
     args.output.print(&line, |line| {
         table(&["object", "state"], line.rows(args.dry_run).into_iter().map(Vec::from))

@@ -7,7 +7,7 @@ use datastore::{Namespace, group::GroupPlan};
 use serde::Serialize;
 
 use crate::cli::Outcome;
-use crate::cli::removal::{GroupLine, state};
+use crate::cli::removal::{GroupLine, ended_by, state};
 use crate::config::Places;
 use crate::output::{OutputArgs, table};
 use crate::progress::Bar;
@@ -65,7 +65,8 @@ pub fn run(places: &Places, args: &DeleteArgs) -> Result<Outcome> {
         planned(&plans)
     } else {
         let mode = if args.delete_groups { RemoveGroups::Yes } else { RemoveGroups::No };
-        done(store.remove_namespace(&namespace, mode, &Bar::quiet("delete"))?)
+        let bar = Bar::quiet("delete");
+        done(store.remove_namespace(&namespace, mode, &bar).map_err(ended_by)?)
     };
     args.output.print(&lines, |lines| {
         let rows = lines.iter().flat_map(|line| {

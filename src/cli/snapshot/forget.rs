@@ -7,7 +7,7 @@ use datastore::snapshot::GroupFolder;
 
 use crate::cli::Outcome;
 use crate::cli::place::PlaceArgs;
-use crate::cli::removal::{SnapshotLine, snapshot_table};
+use crate::cli::removal::{SnapshotLine, ended_by, snapshot_table};
 use crate::config::Places;
 use crate::output::OutputArgs;
 use crate::progress::Bar;
@@ -64,7 +64,7 @@ pub fn run(places: &Places, args: &ForgetArgs) -> Result<Outcome> {
     let mut failures = Vec::new();
     for (snapshot, line) in snapshots.iter().zip(&mut lines) {
         if bar.is_interrupted() {
-            bail!("aborted");
+            return Err(ended_by(datastore::Error::Aborted));
         }
         match store.forget_snapshot(&namespace, snapshot) {
             Ok(forgotten) => {
