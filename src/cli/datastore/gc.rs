@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 use datastore::gc::{self, Options, Status};
+use datastore::lock::turnstile::Wait;
 
+use crate::cli::wait::WaitArgs;
 use crate::cli::{self, Outcome};
 use crate::config::{Datastores, Places};
 use crate::output::{OutputArgs, OutputFormat, bytes, parse_size, print, table};
@@ -39,6 +41,8 @@ pub struct GcArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "256M")]
     marks_bytes_max: u64,
     #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -60,8 +64,12 @@ pub fn run(places: &Places, args: &GcArgs) -> Result<Outcome> {
         marks_bytes_max: usize::try_from(args.marks_bytes_max).unwrap_or(usize::MAX),
     };
     let bar = Bar::bytes("gc");
-    let status = if args.dry_run {
-        let base = repository.store.base();
+    let store = &repository.store;
+    let collect = &mut || {
+        if !args.dry_run {
+            return gc::collect(store, &options, &bar);
+        }
+        let base = store.base();
         let tell = |path: &Path, len: u64| {
             if args.output.output_format == OutputFormat::Text {
                 let name = path.strip_prefix(base).unwrap_or(path);
@@ -69,10 +77,11 @@ pub fn run(places: &Places, args: &GcArgs) -> Result<Outcome> {
                 let _ = print(&format!("would remove {} ({len} bytes)", name.display()));
             }
         };
-        gc::plan(&repository.store, &options, &bar, &tell)?
-    } else {
-        gc::collect(&repository.store, &options, &bar)?
+        gc::plan(store, &options, &bar, &tell)
     };
+    let wait = Wait::new(args.wait.wait, &bar);
+    let is_busy = &datastore::Error::is_retryable;
+    let status = store.locks().turnstile().collector(&wait, is_busy, collect)?;
     let warnings = bar.warnings();
     drop(bar);
     args.output.print(&status, |status| text(status, args.dry_run))?;
