@@ -46,7 +46,7 @@ impl Which {
     }
 
     /// The passphrase, if the environment has it.
-    fn from_environment(self) -> Result<Option<Passphrase>> {
+    fn in_environment(self) -> Result<Option<Passphrase>> {
         let variable = self.variable();
         if let Some(value) = std::env::var_os(variable) {
             return Ok(Some(Zeroizing::new(value.into_vec())));
@@ -68,12 +68,12 @@ impl Which {
 
     /// True if it can be had without asking a person.
     fn is_at_hand(self) -> bool {
-        matches!(self.from_environment(), Ok(Some(_)))
+        matches!(self.in_environment(), Ok(Some(_)))
     }
 
     /// The passphrase from the environment or the terminal.
     pub fn get(self, prompt: &str) -> Result<Passphrase> {
-        match self.from_environment()? {
+        match self.in_environment()? {
             Some(passphrase) => Ok(passphrase),
             None => self.ask(prompt),
         }
@@ -92,7 +92,7 @@ impl Which {
 
     /// A passphrase for something new, typed twice on a terminal.
     pub fn choose(self, prompt: &str) -> Result<Passphrase> {
-        let first = match self.from_environment()? {
+        let first = match self.in_environment()? {
             Some(passphrase) => passphrase,
             None => {
                 let first = self.ask(prompt)?;
