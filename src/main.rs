@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod device;
+mod history;
 mod keys;
 mod output;
 mod progress;
