@@ -19,7 +19,7 @@ use super::wait::WaitArgs;
 use crate::config::Places;
 use crate::output::{OutputArgs, OutputFormat, bytes};
 use crate::progress::Bar;
-use crate::{keys, repository};
+use crate::{history, keys, repository};
 
 const AFTER_HELP: &str = "\
 Sources: NAME.pxar:DIR is a folder, NAME.img:FILE a disk image or block device,
@@ -201,6 +201,8 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     }
     drop(bar);
     args.output.print(&report, |report| report.snapshot.clone())?;
+    // For the estimate of 'datastore status'; no reason to fail.
+    let _ = history::sample(places, &repository);
     Ok(if summary.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 

@@ -8,6 +8,7 @@
 //! * [`tape`] - a datastore to tape cartridges and back
 //! * [`golden`] - data written by the reference implementation (`CAPSTAN_GOLDEN`)
 //! * [`checker`] - an independent reader of the formats over what Capstan writes (`CAPSTAN_CHECK`)
+//! * [`check`] - disorder in a datastore, its status, and its end
 //! * [`damage`] - damage in a datastore is found, named and mended
 //! * [`bad_input`] - mistakes get a clear message and change nothing
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
@@ -25,6 +26,7 @@
 #[macro_use]
 mod world;
 mod bad_input;
+mod check;
 mod checker;
 mod damage;
 mod golden;

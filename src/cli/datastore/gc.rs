@@ -12,7 +12,7 @@ use crate::cli::{self, Outcome};
 use crate::config::{Datastores, Places};
 use crate::output::{OutputArgs, OutputFormat, bytes, parse_size, print, table};
 use crate::progress::Bar;
-use crate::repository;
+use crate::{history, repository};
 
 /// Remove the chunks that no snapshot needs any more
 ///
@@ -82,6 +82,8 @@ pub fn run(places: &Places, args: &GcArgs) -> Result<Outcome> {
     let wait = Wait::new(args.wait.wait, &bar);
     let is_busy = &datastore::Error::is_retryable;
     let status = store.locks().turnstile().collector(&wait, is_busy, collect)?;
+    // For the estimate of 'datastore status'; no reason to fail.
+    let _ = history::sample(places, &repository);
     let warnings = bar.warnings();
     drop(bar);
     args.output.print(&status, |status| text(status, args.dry_run))?;
