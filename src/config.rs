@@ -179,6 +179,9 @@ pub struct DatastoreConfig {
     /// `false`: garbage collection trusts that the file system keeps times of access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gc_atime_safety_check: Option<bool>,
+    /// `true`: each backup is verified as soon as it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_new: Option<bool>,
     /// Set while the datastore is being destroyed: nothing else may use it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_mode: Option<MaintenanceMode>,

@@ -14,8 +14,8 @@ use datastore::{BackupGroup, BackupType, CryptMode, Namespace, SnapshotPath};
 use pxar::create::FileSystems;
 use serde::Serialize;
 
-use super::Outcome;
 use super::wait::WaitArgs;
+use super::{Outcome, verification};
 use crate::config::Places;
 use crate::output::{OutputArgs, OutputFormat, bytes};
 use crate::progress::Bar;
@@ -203,6 +203,12 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     args.output.print(&report, |report| report.snapshot.clone())?;
     // For the estimate of 'datastore status'; no reason to fail.
     let _ = history::sample(places, &repository);
+    // Its lock is exclusive, and a verification needs it shared.
+    drop(session);
+    if repository.config.verify_new == Some(true) {
+        let threads = super::threads(args.threads);
+        verification::verify_new(&repository, &namespace, &snapshot, options.key, threads)?;
+    }
     Ok(if summary.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde::Serialize;
 
-use self::calendar::{Calendar, LEGEND};
+use self::calendar::Calendar;
 use self::schedule::Schedule;
 use super::Outcome;
 use super::prune::{KeepArgs, reason};
@@ -280,7 +280,7 @@ fn text(simulation: &Simulation, zone: &TimeZone, args: &SimulatorArgs) -> Strin
         }
     }
     let mut text = calendar.render(args.width);
-    text.push_str(LEGEND);
+    text.push_str(&calendar.legend());
     text.push_str("\n\n");
     let rows = simulation.rules.iter().map(|rule| {
         let time = |time: Option<i64>| time.map(when).unwrap_or_default();
@@ -305,14 +305,11 @@ fn text(simulation: &Simulation, zone: &TimeZone, args: &SimulatorArgs) -> Strin
         text.push('\n');
     }
     let times = simulation.snapshots.iter().map(|snapshot| snapshot.backup_time);
-    let span = match (times.clone().min(), times.max()) {
-        (Some(first), Some(last)) => format!(" from {} to {}", when(first), when(last)),
-        _ => String::new(),
-    };
-    text.push_str(&format!(
-        "{} of {} snapshots{span} stay (times of {})\n",
-        simulation.kept, simulation.total, simulation.time_zone
-    ));
+    if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
+        let (first, last) = (when(first), when(last));
+        text.push_str(&format!("from {first} to {last}, times of {}\n", simulation.time_zone));
+    }
+    text.push_str(&format!("{} of {} snapshots stay\n", simulation.kept, simulation.total));
     text
 }
 

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use datastore::verify::{Observer, Options, SnapshotReport, TaskName};
-use datastore::{Namespace, SnapshotPath, hierarchy};
+use datastore::verify::{Observer, Options, SnapshotReport, TaskName, Verifier};
+use datastore::{CryptConfig, Namespace, SnapshotPath, hierarchy};
 
 use crate::keys;
 use crate::output::{OutputArgs, OutputFormat, table};
 use crate::progress::Bar;
+use crate::repository::Repository;
 
 /// How to verify.
 #[derive(Debug, Args)]
@@ -39,6 +40,33 @@ impl VerificationArgs {
             },
         })
     }
+}
+
+/// Verifies a snapshot that was just made (`verify-new` of a datastore). Fails if it is not sound.
+pub fn verify_new(
+    repository: &Repository,
+    namespace: &Namespace,
+    snapshot: &SnapshotPath,
+    key: Option<Arc<CryptConfig>>,
+    threads: usize,
+) -> Result<()> {
+    let upid = super::task_name("verify", &repository.name)?;
+    let keys = key.into_iter().collect();
+    let options = Options { keys, threads, record: Some(TaskName { upid }) };
+    let bar = Bar::bytes("verify");
+    let report = Verifier::new(&repository.store, &options, &bar)
+        .snapshot(namespace, snapshot)
+        .context("the snapshot was made, but not verified")?;
+    for error in &report.errors {
+        bar.warn(&format!("{report}: {error}"));
+    }
+    if let Some(reason) = &report.skipped {
+        bail!("the snapshot was made, but not verified: {reason}");
+    }
+    if !report.ok {
+        bail!("the snapshot was made, but failed verification");
+    }
+    Ok(())
 }
 
 /// Shows a run while it goes on and keeps its results.

@@ -4,8 +4,8 @@
 //! a thread that waits for the disk leaves its processor to the others, and no chunk is copied from
 //! one thread to another.
 //!
-//! Memory is 16 bytes for each chunk of the archive at hand and, for each different chunk of the whole
-//! run, what [`DigestSet`] takes.
+//! Memory is 20 bytes for each entry of the index at hand beside the index itself and, for each
+//! different chunk of the whole run, what [`DigestSet`] takes.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,9 +69,13 @@ pub(super) struct Reading<'a> {
 /// A chunk to read: where its file lies, and where the index names it first.
 struct Work {
     inode: u64,
-    position: usize,
-    references: u64,
+    position: Position,
+    references: u32,
 }
+
+/// Position in an index. An index that is loaded has fewer than 2^32 entries, because its file has
+/// at most 16 GiB; one with more would be a finding.
+type Position = u32;
 
 impl Reading<'_> {
     /// Reads the chunks of an archive that were not read before. `Err` only if the run is aborted.
@@ -91,7 +95,9 @@ impl Reading<'_> {
                         let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) else {
                             break;
                         };
-                        let Some(entry) = archive.index.entry(work.position) else { continue };
+                        let Some(entry) = archive.index.entry(work.position as usize) else {
+                            continue;
+                        };
                         let outcome = self.check_chunk(archive, &entry);
                         self.progress.advance_bytes(entry.len());
                         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,20 +117,25 @@ impl Reading<'_> {
     /// not seek reads several times as fast.
     fn work(&self, archive: &Archive<'_>, seen: &Seen, findings: &mut Findings) -> Vec<Work> {
         let index = archive.index;
-        let digest_at = |position: usize| index.entry(position).map(|entry| entry.digest);
+        let digest_at =
+            |position: &Position| index.entry(*position as usize).map(|entry| entry.digest);
+        let same_digest = |left: &Position, right: &Position| digest_at(left) == digest_at(right);
         // By digest first: what an archive names often is looked up and read once.
-        let mut positions: Vec<usize> = (0..index.len()).collect();
-        positions.sort_unstable_by_key(|position| (digest_at(*position), *position));
-        let mut work = Vec::new();
-        for same in positions.chunk_by(|left, right| digest_at(*left) == digest_at(*right)) {
-            let (Some(position), references) = (same.first().copied(), same.len() as u64) else {
-                continue;
-            };
-            let Some(entry) = index.entry(position) else { continue };
+        let Ok(entries) = Position::try_from(index.len()) else {
+            findings.add(archive.filename, None, "it has too many entries to be checked", 1);
+            return Vec::new();
+        };
+        let mut positions: Vec<Position> = (0..entries).collect();
+        positions.sort_unstable_by_key(|position| (digest_at(position), *position));
+        let mut work = Vec::with_capacity(positions.chunk_by(same_digest).count());
+        for same in positions.chunk_by(same_digest) {
+            let Some((position, others)) = same.split_first() else { continue };
+            let Some(entry) = index.entry(*position as usize) else { continue };
+            let references = others.len() as u64 + 1;
             let is_corrupt = seen.corrupt.contains(&entry.digest);
             if is_corrupt {
                 let text = format!("chunk {} is known to be damaged", entry.digest);
-                findings.add(archive.filename, Some(position), &text, references);
+                findings.add(archive.filename, Some(*position as usize), &text, references);
             }
             if is_corrupt || seen.is_good(&entry.digest, archive.key.is_some()) {
                 self.progress.advance_bytes(entry.len().saturating_mul(references));
@@ -132,7 +143,7 @@ impl Reading<'_> {
             }
             self.progress.advance_bytes(entry.len().saturating_mul(references - 1));
             let inode = self.store.chunks().inode(&entry.digest).unwrap_or(u64::MAX);
-            work.push(Work { inode, position, references });
+            work.push(Work { inode, position: *position, references: references as u32 });
         }
         work.sort_unstable_by_key(|work| (work.inode, work.position));
         work
@@ -181,7 +192,7 @@ impl Reading<'_> {
         seen: &mut Seen,
         findings: &mut Findings,
     ) {
-        let (position, references) = (Some(work.position), work.references);
+        let (position, references) = (Some(work.position as usize), u64::from(work.references));
         match outcome {
             Outcome::Good { proved: true } => {
                 seen.proved.insert(entry.digest);

@@ -7,7 +7,7 @@
 //! 10   4·  5·  6·  7·  8d  9d 10l
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datastore::prune::{Mark, Rule};
 use jiff::civil::Date;
@@ -35,10 +35,6 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
 
-/// What the letters mean.
-pub const LEGEND: &str = "l last, h hourly, d daily, w weekly, m monthly, y yearly, p protected, \
-                          u unfinished newest, k everything stays, · all of the day go";
-
 /// What becomes of the snapshots of one day.
 #[derive(Debug, Default)]
 struct Day {
@@ -47,8 +43,18 @@ struct Day {
     removed: u64,
 }
 
-/// The letters in the order in which a day shows them.
-const LETTERS: [char; 9] = ['l', 'h', 'd', 'w', 'm', 'y', 'p', 'u', 'k'];
+/// The letters in the order in which a day shows them, and what they mean.
+const LETTERS: [(char, &str); 9] = [
+    ('l', "last"),
+    ('h', "hourly"),
+    ('d', "daily"),
+    ('w', "weekly"),
+    ('m', "monthly"),
+    ('y', "yearly"),
+    ('p', "protected"),
+    ('u', "unfinished, but the newest"),
+    ('k', "kept, there is no rule"),
+];
 
 fn letter_of(mark: Mark) -> Option<usize> {
     Some(match mark {
@@ -73,7 +79,7 @@ impl Day {
         }
         let mut text = String::new();
         for (letter, count) in &self.kept {
-            text.extend(LETTERS.get(*letter));
+            text.extend(LETTERS.get(*letter).map(|(letter, _)| letter));
             if *count > 1 {
                 text.push_str(&count.to_string());
             }
@@ -133,6 +139,19 @@ impl Calendar {
         }
         flush(&mut row, grid_width, &mut text);
         text
+    }
+
+    /// What the letters in this calendar mean.
+    pub fn legend(&self) -> String {
+        let used: BTreeSet<usize> =
+            self.days.values().flat_map(|day| day.kept.keys().copied()).collect();
+        let letters = used.iter().filter_map(|letter| LETTERS.get(*letter));
+        let mut meanings: Vec<String> =
+            letters.map(|(letter, meaning)| format!("{letter} {meaning}")).collect();
+        if self.days.values().any(|day| day.kept.is_empty()) {
+            meanings.push("· all of that day go".into());
+        }
+        meanings.join(", ")
     }
 
     fn of_month(&self, month: Date) -> impl Iterator<Item = &Day> {
@@ -234,6 +253,10 @@ wk Mo    Tu    We    Th    Fr    Sa    Su
 13 25    26    27    28    29    30    31
 
 ";
+        assert_eq!(
+            calendar.legend(),
+            "l last, h hourly, d daily, w weekly, m monthly, · all of that day go"
+        );
         let text = calendar.render(60);
         let march = text.split_once("\n\n").unwrap().1;
         assert_eq!(march, wanted, "\n{text}");
