@@ -210,6 +210,6 @@ mod tests {
         assert!(refused.unwrap_err().is_retryable());
         assert_eq!(tries, 1);
         drop(collector);
-        locks.turnstile().writer(&wait, &is_busy, &mut || mine.try_shared()).unwrap();
+        drop(locks.turnstile().writer(&wait, &is_busy, &mut || mine.try_shared()).unwrap());
     }
 }
