@@ -13,6 +13,7 @@
 //! * [`bad_input`] - mistakes get a clear message and change nothing
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`property`] - any tree comes back as it was
+//! * [`prune`] - pruning, its simulation, and what is verified
 //! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
 #![allow(
@@ -34,6 +35,7 @@ mod interrupt;
 mod keys;
 mod listing;
 mod property;
+mod prune;
 mod round_trip;
 mod tape;
 mod tape_world;
