@@ -4,6 +4,7 @@
 //! process either takes the chunk into use first and it is kept, or finds it gone and writes it anew.
 //! Between two files the mutex is free.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -14,8 +15,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::storage::{Entry, Kind, Meta, StorageDir};
 
-/// Chunk folders that a thread takes at once.
-const FOLDERS_AT_ONCE: u64 = 16;
+/// Chunk folders that a thread takes at once: those whose chunks share a mutex, so that two threads
+/// do not wait for each other.
+const FOLDERS_AT_ONCE: u64 = 256;
 const DIGEST_LEN: usize = 64;
 
 /// What the sweep does with a file that nothing needs.
@@ -54,21 +56,25 @@ impl Counters {
 
 /// Sweeps the chunk folders that the marks are for.
 pub(super) fn sweep(run: &Run<'_>, marked: &Marked, action: &Action<'_>) -> Result<Counters> {
-    let folders = folders(run, marked.prefixes())?;
+    let folders = folders(run)?;
+    let prefixes = marked.prefixes();
     let threads = match action {
         Action::Remove => run.options.threads,
         // One after the other, so that a list is in order.
         Action::Tell(_) => 1,
     };
     let tallies = for_each(
-        0..folders.len() as u64,
+        prefixes.start.into()..prefixes.end.into(),
         FOLDERS_AT_ONCE,
         threads,
-        |piece, counters| match folders.get(piece as usize) {
-            Some(prefix) => sweep_folder(run, *prefix, marked, action, counters),
-            None => Ok(()),
+        |piece, counters| {
+            let prefix = piece as u16; // Pieces are prefixes, and those have 16 bits.
+            if folders.contains(&prefix) {
+                sweep_folder(run, prefix, marked, action, counters)?;
+            }
+            Ok(())
         },
-        |done| run.progress.step("sweep", done, folders.len() as u64),
+        |done| run.progress.step("sweep", done, prefixes.len() as u64),
     )?;
     let mut sum = Counters::default();
     for counters in &tallies {
@@ -77,17 +83,11 @@ pub(super) fn sweep(run: &Run<'_>, marked: &Marked, action: &Action<'_>) -> Resu
     Ok(sum)
 }
 
-/// The chunk folders with these prefixes that are there, in order.
-fn folders(run: &Run<'_>, prefixes: std::ops::Range<u32>) -> Result<Vec<u16>> {
+/// The prefixes of the chunk folders that are there.
+fn folders(run: &Run<'_>) -> Result<HashSet<u16>> {
     let dir = run.store.chunks().dir();
     let entries = run.store.storage().list(dir).map_err(|e| Error::io("list", dir, e))?;
-    let mut folders: Vec<u16> = entries
-        .iter()
-        .filter_map(|entry| prefix_of(entry.name.as_deref()?))
-        .filter(|prefix| prefixes.contains(&u32::from(*prefix)))
-        .collect();
-    folders.sort_unstable();
-    Ok(folders)
+    Ok(entries.iter().filter_map(|entry| prefix_of(entry.name.as_deref()?)).collect())
 }
 
 /// The prefix that a chunk folder has by its name: four digits, lower case.

@@ -16,8 +16,9 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::storage::StorageDir;
 
-/// Chunk folders that a thread takes at once.
-const FOLDERS_AT_ONCE: u64 = 64;
+/// Chunk folders that a thread takes at once: those whose chunks share a mutex, so that two threads
+/// do not wait for each other.
+const FOLDERS_AT_ONCE: u64 = 256;
 
 /// What was touched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{
     DirBuilderExt, DirEntryExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown,
     lchown,
@@ -93,12 +93,38 @@ impl StorageFile for RealFile {
     }
 }
 
-struct RealDir(Dir);
+/// An open folder. The buffer for its names is only made when they are asked for: touching known
+/// names in 65,536 folders needs none.
+struct RealDir {
+    fd: Option<OwnedFd>,
+    dir: Option<Dir>,
+}
+
+impl RealDir {
+    fn open(path: &Path) -> io::Result<RealDir> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+        Ok(RealDir { fd: Some(fd), dir: None })
+    }
+
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        let fd = self.fd.as_ref().map(AsFd::as_fd).or_else(|| Some(self.dir.as_ref()?.as_fd()));
+        // Neither is there only after the system refused to read the folder.
+        fd.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+
+    fn dir(&mut self) -> io::Result<&mut Dir> {
+        if let Some(fd) = self.fd.take() {
+            self.dir = Some(Dir::from_fd(fd)?);
+        }
+        self.dir.as_mut().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
+    }
+}
 
 impl StorageDir for RealDir {
     fn list(&mut self) -> io::Result<Vec<Entry>> {
         let mut names = Vec::new();
-        for entry in self.0.iter() {
+        for entry in self.dir()?.iter() {
             let entry = entry?;
             let bytes = entry.file_name().to_bytes();
             if bytes == b"." || bytes == b".." {
@@ -117,7 +143,7 @@ impl StorageDir for RealDir {
             // Some file systems do not say what a name stands for.
             let kind = match kind {
                 Some(kind) => kind,
-                None => match fstatat(&self.0, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                None => match fstatat(self.fd()?, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                     Ok(stat) => kind_of(&stat),
                     Err(nix::errno::Errno::ENOENT) => continue,
                     Err(errno) => return Err(errno.into()),
@@ -129,7 +155,7 @@ impl StorageDir for RealDir {
     }
 
     fn meta(&self, name: &str) -> io::Result<Meta> {
-        let stat = fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let stat = fstatat(self.fd()?, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         Ok(Meta {
             kind: kind_of(&stat),
             len: u64::try_from(stat.st_size).unwrap_or(0),
@@ -145,12 +171,12 @@ impl StorageDir for RealDir {
 
     fn touch(&self, name: &str) -> io::Result<()> {
         let (now, leave) = (TimeSpec::UTIME_NOW, TimeSpec::UTIME_OMIT);
-        utimensat(&self.0, name, &now, &leave, UtimensatFlags::NoFollowSymlink)?;
+        utimensat(self.fd()?, name, &now, &leave, UtimensatFlags::NoFollowSymlink)?;
         Ok(())
     }
 
     fn remove_file(&self, name: &str) -> io::Result<()> {
-        unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
+        unlinkat(self.fd()?, name, UnlinkatFlags::NoRemoveDir)?;
         Ok(())
     }
 }
@@ -233,8 +259,7 @@ impl Storage for RealStorage {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        Ok(Box::new(RealDir(Dir::open(path, flags, Mode::empty())?)))
+        Ok(Box::new(RealDir::open(path)?))
     }
 
     fn meta(&self, path: &Path) -> io::Result<Meta> {
