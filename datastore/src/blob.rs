@@ -14,7 +14,11 @@
 //! alone. A [`DataBlob`] always has a known magic, a complete header and a CRC that fits: both ways
 //! to make one check that or establish it.
 
+mod probe;
+
 use std::io::Read;
+
+use probe::Probe;
 
 use crate::crypt::{self, CryptConfig, IV_LEN, TAG_LEN};
 use crate::digest::Digest;
@@ -87,6 +91,7 @@ impl std::fmt::Debug for DataBlob {
 pub struct Encoder {
     compressor: zstd::bulk::Compressor<'static>,
     buffer: Vec<u8>,
+    probe: Probe,
 }
 
 impl Encoder {
@@ -94,11 +99,11 @@ impl Encoder {
     pub fn new() -> Result<Encoder> {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)
             .map_err(|e| Error::io("set up compression for", "blob", e))?;
-        Ok(Encoder { compressor, buffer: Vec::new() })
+        Ok(Encoder { compressor, buffer: Vec::new(), probe: Probe::default() })
     }
 
-    /// Encodes `data`: compressed if `compress` is set and that makes it no longer, encrypted if
-    /// there is a key. At most [`BLOB_BYTES_MAX`] bytes.
+    /// Encodes `data`: compressed if `compress` is set and that makes it no longer (or seems to, for
+    /// large data), encrypted if there is a key. At most [`BLOB_BYTES_MAX`] bytes.
     pub fn encode(
         &mut self,
         data: &[u8],
@@ -116,7 +121,8 @@ impl Encoder {
         }
         let mut payload = data;
         let mut compressed = false;
-        if compress && !data.is_empty() {
+        if compress && !data.is_empty() && !self.probe.is_incompressible(data, &mut self.compressor)
+        {
             // The buffer only grows: filling it with zeros for each chunk would be for nothing.
             if self.buffer.len() < data.len() {
                 self.buffer.resize(data.len(), 0);
@@ -249,21 +255,20 @@ impl DataBlob {
         len_max: usize,
         what: &dyn std::fmt::Display,
     ) -> Result<Vec<u8>> {
-        let decrypted;
-        let payload = if self.kind.encrypted {
-            let key = key.ok_or_else(|| Error::KeyNeeded { what: what.to_string() })?;
-            decrypted = self.decrypt(key, what)?;
-            &decrypted[..]
-        } else {
-            self.payload()
-        };
-        if self.kind.compressed {
-            return decompress(payload, len_max, what);
-        }
-        if payload.len() > len_max {
+        // What is not compressed has its length already; nobody decrypts what is too long.
+        if !self.kind.compressed && self.payload().len() > len_max {
             return Err(too_long(len_max, what));
         }
-        Ok(payload.to_vec())
+        if !self.kind.encrypted {
+            return if self.kind.compressed {
+                decompress(self.payload(), len_max, what)
+            } else {
+                Ok(self.payload().to_vec())
+            };
+        }
+        let key = key.ok_or_else(|| Error::KeyNeeded { what: what.to_string() })?;
+        let decrypted = self.decrypt(key, what)?;
+        if self.kind.compressed { decompress(&decrypted, len_max, what) } else { Ok(decrypted) }
     }
 
     fn decrypt(&self, key: &CryptConfig, what: &dyn std::fmt::Display) -> Result<Vec<u8>> {
