@@ -16,6 +16,7 @@
 //! * [`prune`] - pruning, its simulation, and what is verified
 //! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
+//! * [`locks`] - who excludes whom between processes
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,6 +35,7 @@ mod golden;
 mod interrupt;
 mod keys;
 mod listing;
+mod locks;
 mod property;
 mod prune;
 mod round_trip;
