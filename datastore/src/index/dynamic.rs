@@ -21,7 +21,7 @@ pub(super) const END_LEN: usize = 8;
 /// The number of entries in the bytes behind the header. The error is a reason.
 pub(super) fn count(body_bytes: u64) -> std::result::Result<u64, String> {
     let count = body_bytes / ENTRY_LEN as u64;
-    if count == 0 || body_bytes % ENTRY_LEN as u64 != 0 {
+    if count == 0 || !body_bytes.is_multiple_of(ENTRY_LEN as u64) {
         return Err(format!(
             "{body_bytes} bytes of entries are not a whole number of {ENTRY_LEN}-byte entries, at least one"
         ));

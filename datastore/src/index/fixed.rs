@@ -51,7 +51,8 @@ pub(super) fn shape(header: &[u8], body_bytes: u64) -> std::result::Result<Shape
         return Err(format!("a chunk size of {chunk_size} is not a power of two"));
     }
     let len = body_bytes / ENTRY_LEN as u64;
-    if body_bytes % ENTRY_LEN as u64 != 0 || len == 0 || size.div_ceil(chunk_size) != len {
+    if !body_bytes.is_multiple_of(ENTRY_LEN as u64) || len == 0 || size.div_ceil(chunk_size) != len
+    {
         return Err(format!(
             "{body_bytes} bytes of entries do not fit an archive of {size} bytes in chunks of {chunk_size}"
         ));
