@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test bench bench-crypt fuzz hunt model audit fmt lint build setup clean-demo
+.PHONY: demo test bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -40,6 +40,17 @@ hunt: setup
 MODEL_ORDERS ?= 20000
 model: setup
 	CAPSTAN_MODEL_ORDERS=$(MODEL_ORDERS) $(CARGO) test --locked -p datastore --features model --test model
+
+# Memory of the large operations on a sparse image of 100 GB.
+bench-memory: setup
+	$(CARGO) build --release --locked
+	python3 benches/memory.py
+
+# What grows with snapshots, chunks and images; the tables of docs/scale.md. Needs 6 GB of memory.
+scale: setup
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked -p datastore --example index_scale
+	python3 benches/scale.py
 
 # Licences, bans and sources of the dependencies; advisories where their database can be reached.
 audit: setup

@@ -1,10 +1,10 @@
 """What a whole command costs: time, processor time and the most memory it had at once."""
 
+import json
 import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,19 +20,30 @@ class Cost:
         return f"{self.wall_s:.2f} s, {self.cpu_s:.2f} s of processor, {self.rss_mib:.0f} MiB"
 
 
+# The kernel counts the memory of whoever starts a command as the command's own, so a process that has
+# none to speak of starts it.
+LAUNCHER = """
+import json, os, sys, time
+start = time.monotonic()
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+cost = [os.waitstatus_to_exitcode(status), time.monotonic() - start, usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss]
+open(sys.argv[1], "w").write(json.dumps(cost))
+"""
+
+
 def cost(command, work):
-    """Runs a command that must work. Its memory is never reported lower than this script's own."""
+    """Runs a command that must work; memory below 10 MiB is not told apart."""
     env = dict(os.environ, CAPSTAN_CONFIG=str(work / "config"), CAPSTAN_STATE=str(work / "state"))
-    out, err = work / "stdout", work / "stderr"
+    out, err, found = work / "stdout", work / "stderr", work / "cost"
+    launched = [sys.executable, "-S", "-E", "-c", LAUNCHER, found, *command]
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        start = time.monotonic()
-        child = subprocess.Popen([str(part) for part in command], env=env, cwd=work, stdout=stdout, stderr=stderr)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall_s = time.monotonic() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"failed with {child.returncode}: {command}\n{err.read_text(errors='replace')[-2000:]}")
-    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, out)
+        subprocess.run([str(part) for part in launched], env=env, cwd=work, stdout=stdout, stderr=stderr, check=True)
+    code, wall_s, cpu_s, rss_kib = json.loads(found.read_text())
+    if code:
+        sys.exit(f"failed with {code}: {command}\n{err.read_text(errors='replace')[-2000:]}")
+    return Cost(wall_s, cpu_s, rss_kib / 1024, out)
 
 
 def capstan(work, *args):
