@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
+.PHONY: demo test crash bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -17,6 +17,11 @@ demo: setup
 test: setup
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p datastore --features model --test model
+
+# Power loss at every moment of every operation, with more random crashes than `make test` tries.
+SEEDS ?= 60
+crash: setup
+	CAPSTAN_CRASH_SEEDS=$(SEEDS) $(CARGO) test --locked -p datastore --test crash -- --nocapture
 
 bench: setup
 	$(CARGO) build --release --locked

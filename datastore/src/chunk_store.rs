@@ -46,7 +46,7 @@ const CHUNK_MODE: u32 = 0o644;
 pub enum SyncLevel {
     /// Whenever the system likes. For tests and throw-away stores.
     None,
-    /// Each chunk before its insertion returns.
+    /// Each chunk before its insertion returns, and whatever else there is at the end of each backup.
     File,
     /// All at once, at the end of each backup.
     #[default]
@@ -119,16 +119,14 @@ impl ChunkStore {
             return Ok(OpenFilesystems(open));
         }
         self.unsynced.look()?;
-        if self.sync_level == SyncLevel::Filesystem {
-            let mut devices = Vec::new();
-            for path in std::iter::once(self.dir.as_path()).chain(dirs.iter().copied()) {
-                let meta = self.storage.meta(path).map_err(|e| Error::io("look at", path, e))?;
-                if !devices.contains(&meta.device) {
-                    let handle = self.storage.open_filesystem(path);
-                    let handle = handle.map_err(|e| Error::io("open", path, e))?;
-                    open.push((path.to_path_buf(), handle));
-                    devices.push(meta.device);
-                }
+        let mut devices = Vec::new();
+        for path in std::iter::once(self.dir.as_path()).chain(dirs.iter().copied()) {
+            let meta = self.storage.meta(path).map_err(|e| Error::io("look at", path, e))?;
+            if !devices.contains(&meta.device) {
+                let handle = self.storage.open_filesystem(path);
+                let handle = handle.map_err(|e| Error::io("open", path, e))?;
+                open.push((path.to_path_buf(), handle));
+                devices.push(meta.device);
             }
         }
         Ok(OpenFilesystems(open))
@@ -168,6 +166,7 @@ impl ChunkStore {
         }
         progress.note("a writer was cut off: chunks that may not have reached the disk are read");
         let mut set_aside = 0;
+        let mut unreadable = 0;
         let folders = self.storage.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
         let folders = folders.into_iter().filter(|folder| folder.kind == Kind::Dir);
         for dir in folders.filter_map(|folder| Some(self.dir.join(folder.name?))) {
@@ -190,13 +189,28 @@ impl ChunkStore {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(Error::io("look at", &path, error)),
                 };
-                if self.unsynced.is_suspect(meta.mtime)? && !self.is_whole(&digest)? {
-                    let bad = self.free_bad_name(&path);
-                    self.storage.rename(&path, &bad).map_err(|e| Error::io("rename", &path, e))?;
-                    progress.warn(&format!("damaged chunk set aside as {}", bad.display()));
-                    set_aside += 1;
+                if !self.unsynced.is_suspect(meta.mtime)? {
+                    continue;
+                }
+                match self.read_from_disk(&digest) {
+                    Ok(_) => {}
+                    Err(error) if error.is_damaged() => {
+                        let bad = self.free_bad_name(&path);
+                        let renamed = self.storage.rename(&path, &bad);
+                        renamed.map_err(|e| Error::io("rename", &path, e))?;
+                        progress.warn(&format!("damaged chunk set aside as {}", bad.display()));
+                        set_aside += 1;
+                    }
+                    // No verdict: it may be good, and a finished snapshot may need it.
+                    Err(error) => {
+                        progress.warn(&format!("chunk {digest} stays suspect: {error}"));
+                        unreadable += 1;
+                    }
                 }
             }
+        }
+        if unreadable > 0 {
+            return Ok(set_aside);
         }
         // Nobody may see a bad chunk come back after its mark is gone.
         let synced = self.storage.sync_filesystem(&self.dir);
@@ -205,27 +219,25 @@ impl ChunkStore {
         Ok(set_aside)
     }
 
-    /// True if the chunk's file, read from the disk and not from memory, has the CRC that it says.
-    fn is_whole(&self, digest: &Digest) -> Result<bool> {
+    /// Reads a chunk from the disk and not from memory, and checks its CRC.
+    fn read_from_disk(&self, digest: &Digest) -> Result<DataBlob> {
         let path = self.path(digest);
-        let read = self.storage.forget_cached(&path).map_err(|e| Error::io("read", &path, e));
-        match read.and_then(|()| self.read(digest)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_damaged() || error.is_missing() || error.is_unreadable() => {
-                Ok(false)
-            }
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        self.storage.forget_cached(&path).map_err(|e| Error::io("read", &path, e))?;
+        self.read(digest)
     }
 
     fn is_trusted(&self, digest: &Digest, meta: &Meta) -> Result<bool> {
         if self.sync_level == SyncLevel::None || !self.unsynced.is_suspect(meta.mtime)? {
             return Ok(true);
         }
-        self.is_whole(digest)
+        match self.read_from_disk(digest) {
+            Ok(_) => Ok(true),
+            // Whoever asks has the content in hand, or gets it.
+            Err(error) if error.is_damaged() || error.is_missing() || error.is_unreadable() => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The folder of all chunks.

@@ -19,6 +19,7 @@ use crate::lock::LOCKS_DIR;
 use crate::lock::process::ExclusiveGuard;
 use crate::progress::Progress;
 use crate::storage::{Kind, Storage, remove_tree};
+use crate::unsynced::MARK_PREFIX;
 
 /// Folders of snapshots, in the order in which they go.
 const TREES: [&str; 4] = ["ns", "ct", "vm", "host"];
@@ -80,6 +81,12 @@ pub fn run(store: &Arc<Datastore>, progress: &dyn Progress) -> Result<bool> {
     // Lock files of our own; a folder that the configuration names elsewhere may have other users.
     if store.locks().dir() == tree(LOCKS_DIR) {
         remove(storage, &tree(LOCKS_DIR), progress)?;
+    }
+    // Nobody needs to know any more which chunks may not have reached the disk.
+    for entry in storage.list(base).map_err(|e| Error::io("list", base, e))? {
+        if let Some(name) = entry.name.filter(|name| name.starts_with(MARK_PREFIX)) {
+            remove(storage, &tree(&name), progress)?;
+        }
     }
     remove(storage, &tree(".lock"), progress)?;
     match storage.remove_dir(base) {

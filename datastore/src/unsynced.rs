@@ -39,13 +39,15 @@
 //! ones aside and removes the marks. Garbage collection does so first of all, because it knows that no
 //! other process writes.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::storage::{Kind, SharedStorage};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What the names of marks begin with. A name with a leading dot in the store's folder is nothing to
 /// other programs of the format.
@@ -54,7 +56,14 @@ pub const MARK_PREFIX: &str = ".capstan-unsynced-";
 pub const CLOCK_MARGIN_SECONDS: i64 = 86_400;
 const MARK_MODE: u32 = 0o644;
 
-/// What this process knows of chunks that may not be durable.
+/// Marks that handles of this process hold. One handle may write while another one settles.
+static HELD: LazyLock<std::sync::Mutex<HashSet<PathBuf>>> = LazyLock::new(Default::default);
+
+fn held() -> std::sync::MutexGuard<'static, HashSet<PathBuf>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What this handle of a store knows of chunks that may not be durable.
 pub(crate) struct Unsynced {
     storage: SharedStorage,
     base: PathBuf,
@@ -77,6 +86,15 @@ struct State {
 
 /// Held while one chunk is written.
 pub(crate) struct Writing<'a>(&'a Unsynced);
+
+impl Drop for Unsynced {
+    fn drop(&mut self) {
+        // Nobody is left to sync for it: the next settling does.
+        if let Some(path) = &self.state().mark {
+            held().remove(path);
+        }
+    }
+}
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
@@ -165,16 +183,13 @@ impl Unsynced {
         if state.mark.is_none() {
             let name = format!("{MARK_PREFIX}{}", uuid::Uuid::new_v4().simple());
             let path = self.base.join(name);
-            let mut file = self
-                .storage
-                .create_new(&path, MARK_MODE)
-                .map_err(|e| Error::io("create", &path, e))?;
-            let synced = file.sync().map_err(|e| Error::io("sync", &path, e)).and_then(|()| {
-                self.storage.sync_dir(&self.base).map_err(|e| Error::io("sync", &self.base, e))
-            });
-            if let Err(error) = synced {
+            // Held before it is there: whoever settles through another handle must not take it for
+            // a dead one.
+            held().insert(path.clone());
+            if let Err(error) = self.make_mark(&path) {
                 // A mark that is not durable protects nothing; one that stays by accident costs little.
                 let _ = self.storage.remove_file(&path);
+                held().remove(&path);
                 return Err(error);
             }
             state.mark = Some(path);
@@ -182,6 +197,13 @@ impl Unsynced {
         state.begun += 1;
         state.writing += 1;
         Ok(Writing(self))
+    }
+
+    fn make_mark(&self, path: &Path) -> Result<()> {
+        let file = self.storage.create_new(path, MARK_MODE);
+        let mut file = file.map_err(|e| Error::io("create", path, e))?;
+        file.sync().map_err(|e| Error::io("sync", path, e))?;
+        self.storage.sync_dir(&self.base).map_err(|e| Error::io("sync", &self.base, e))
     }
 
     /// True if chunks were written that no sync has covered yet.
@@ -201,6 +223,7 @@ impl Unsynced {
             // Some chunk is lost, and no later sync will tell: the system reports a failed write
             // once. The mark is left to the next settling, and from now on we suspect our own chunks.
             if let Some(path) = state.mark.take() {
+                held().remove(&path);
                 let since = self.storage.meta(&path).map_or(i64::MIN, |meta| meta.mtime);
                 self.suspect(since);
             }
@@ -212,14 +235,16 @@ impl Unsynced {
             // Durable whenever the system likes: a mark that comes back only costs some reads. So does
             // one that cannot be removed.
             let _ = self.storage.remove_file(&path);
+            held().remove(&path);
         }
         Ok(())
     }
 
-    /// The marks of others.
+    /// The marks that nobody in this process holds.
     pub(crate) fn foreign_marks(&self) -> Result<Vec<Mark>> {
-        let own = self.state().mark.clone();
-        let marks = self.marks_except(own.as_deref())?;
+        // Listed first: a mark that is made meanwhile is not in the list at all.
+        let mut marks = self.marks_except(None)?;
+        marks.retain(|mark| !held().contains(&mark.path));
         for mark in &marks {
             self.suspect(mark.since);
         }

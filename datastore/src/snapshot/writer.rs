@@ -9,7 +9,7 @@
 //! 2. every index and blob was written under a temporary name, synced and renamed;
 //! 3. everything so far is made durable: one `syncfs` of the file system, through a descriptor that
 //!    is open since before the first chunk, so that it reports whatever could not be written
-//!    meanwhile (or, at [`SyncLevel::File`], it was synced file by file);
+//!    meanwhile (at [`SyncLevel::File`] most of it was synced file by file before);
 //! 4. the manifest is written under a temporary name, synced, renamed, and its folder synced.
 //!
 //! A crash before the rename in step 4 leaves a folder without manifest, which nobody takes for a
@@ -152,6 +152,8 @@ impl SnapshotWriter {
         let group_dir = store.group_dir(group.namespace(), group.group());
         let filesystems = store.chunks().begin_session(&[&group_dir, store.base()])?;
         if !store.make_dir(&dir)? {
+            // Whoever is told so relies on it; its writer may have failed at the very last sync.
+            store.storage().sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
             return Err(Error::Exists { what: format!("snapshot {snapshot}") });
         }
         Ok(SnapshotWriter {
@@ -512,7 +514,9 @@ impl SnapshotWriter {
         if manifest.encoded_len() > MANIFEST_FILE_BYTES_MAX {
             return Err(Error::Refused { reason: "the manifest is too large".into() });
         }
-        if store.sync_level() == SyncLevel::Filesystem {
+        // At `SyncLevel::File`, too: a chunk that was there already may be that of a writer which died
+        // between giving it its name and syncing that.
+        if store.sync_level() != SyncLevel::None {
             store.chunks().sync_session(&self.filesystems)?;
         }
         let path = self.dir.join(MANIFEST_NAME);

@@ -15,6 +15,7 @@ mod faults;
 mod image;
 mod journal;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ struct Inner {
     lost_writes: u64,
     /// How many of these somebody has been told of.
     lost_writes_told: u64,
+    /// Files that lost data, of which their next sync tells.
+    failed_files: HashSet<Inode>,
     sparse: bool,
 }
 
@@ -81,6 +84,7 @@ impl CrashFs {
             lose_at: None,
             lost_writes: 0,
             lost_writes_told: 0,
+            failed_files: HashSet::new(),
             sparse: false,
         };
         CrashFs { root: root.to_path_buf(), inner: Arc::new(Mutex::new(inner)) }
@@ -143,8 +147,8 @@ impl CrashFs {
     }
 
     /// The system failed to write back in the background everything that was not synced. Programs
-    /// go on to see it, whoever has the file system open is told at the next sync, and it never
-    /// becomes durable.
+    /// go on to see it, whoever has the file or the file system open is told at the next sync, and it
+    /// never becomes durable. Nothing happens if there is no such data.
     pub fn lose_unsynced_data(&self) {
         self.inner().lose_unsynced_data();
     }
@@ -157,6 +161,11 @@ impl CrashFs {
     /// Sets the time of last access of every file whose path contains `text`.
     pub fn set_atime(&self, text: &str, atime: i64) {
         self.edit(text, |file| file.atime = atime);
+    }
+
+    /// Sets the times of last access and change of every file whose path contains `text`.
+    pub fn set_times(&self, text: &str, time: i64) {
+        self.edit(text, |file| (file.atime, file.mtime) = (time, time));
     }
 
     /// Changes the content of the file with exactly this path, as a failing disk does. Times stay.
@@ -262,8 +271,13 @@ impl Inner {
     }
 
     fn lose_unsynced_data(&mut self) {
+        let files = self.journal.unsynced_files();
+        if files.is_empty() {
+            return;
+        }
         self.note("background write-back fails".into(), Change::Doom(None));
         self.lost_writes += 1;
+        self.failed_files.extend(files);
     }
 
     fn note(&mut self, what: String, change: Change) {
@@ -491,8 +505,9 @@ impl StorageFile for OpenFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let file = self.file;
-        self.fs.inner().sync(CallKind::SyncFile, &self.path, Change::SyncFile(file))
+        let mut inner = self.fs.inner();
+        inner.sync(CallKind::SyncFile, &self.path, Change::SyncFile(self.file))?;
+        if inner.failed_files.remove(&self.file) { Err(errno(libc::EIO)) } else { Ok(()) }
     }
 }
 

@@ -1,14 +1,16 @@
 //! The operations that are interrupted.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use datastore::check::{self, Repair, repair::Repairer};
 use datastore::chunk_store::SyncLevel;
+use datastore::key::KdfKind;
 use datastore::progress::Silent;
 use datastore::verify::{self, Verifier};
-use datastore::{Datastore, Digest, Error, Namespace};
+use datastore::{Datastore, Digest, Error, KeyConfig, Namespace, gc, prune};
 
-use crate::world::{Name, Snapshots, World, back_up, content, name, put_back};
+use crate::world::{Name, Snapshots, World, back_up, content, name, noise, put_back};
 
 type Run = Box<dyn Fn(&Arc<Datastore>) -> Result<(), Error> + Sync>;
 
@@ -220,11 +222,109 @@ pub fn all() -> Vec<Case> {
         }),
         Case::new("group notes", move |store| store.set_group_notes(&root(), &elsa(), "the cat")),
     ];
+    cases.extend([
+        Case::new("garbage collection", |store| collect(store, "")).prepared(with_garbage),
+        Case::new("garbage collection in parts", |store| collect(store, "parts"))
+            .prepared(with_garbage),
+        Case::new("collection that tries times of access", |store| collect(store, "check"))
+            .prepared(with_garbage)
+            .again(|store| collect(store, "")),
+        Case {
+            damaged: [name("", ALONE)].into(),
+            ..Case::new("check and repair", repair).prepared(with_disorder)
+        },
+        Case::new("collection after a removal", |store| {
+            or_missing(store.forget_snapshot(&Namespace::root(), &name("", OLD).1).map(|_| ()))?;
+            collect(store, "")
+        })
+        .prepared(|world| world.fs.set_atime("", 0))
+        .removes(&[name("", OLD)]),
+        Case::new("prune", |store| {
+            let group = name("", OLD).1.group().clone();
+            let keep = prune::KeepOptions { last: 1, ..Default::default() };
+            let zone = jiff::tz::TimeZone::UTC;
+            let plan = prune::plan_group(store, &Namespace::root(), &group, &keep, &zone, &mut ())?;
+            prune::execute(store, &plan, &Silent).map(|_| ())
+        })
+        .removes(&[name("", OLD)]),
+        Case::new("new passphrase of a key", |store| {
+            let storage = &**store.storage();
+            let path = store.base().join(".key.json");
+            let key = KeyConfig::load(storage, &path)?;
+            assert!(key == KEYS.0 || key == KEYS.1, "neither the old key nor the new one");
+            KEYS.1.save_over(storage, &path)
+        })
+        .prepared(|world| {
+            let path = world.base().canonicalize().unwrap().join(".key.json");
+            KEYS.0.save_new(&world.fs, &path).unwrap();
+        }),
+    ]);
     let file_level = [Case::new("backup, chunk by chunk", back_up_number(NEXT, 20))
         .makes(name("", NEXT), 20)
         .again(back_up_number("host/elsa/2024-01-03T00:00:01Z", 20))];
     cases.extend(file_level.map(|case| Case { sync_level: SyncLevel::File, ..case }));
     cases
+}
+
+/// A key under an old and a new passphrase.
+static KEYS: LazyLock<(KeyConfig, KeyConfig)> = LazyLock::new(|| {
+    let old = KeyConfig::generate(KdfKind::None, b"", None).unwrap();
+    let new = KeyConfig { hint: Some("none at all".into()), ..old.clone() };
+    (old, new)
+});
+
+/// Repairs everything that can be, but for the chunk folders that this file system does not show.
+fn repair(store: &Arc<Datastore>) -> Result<(), Error> {
+    let mut repairs = Vec::new();
+    check::find(store, &check::Options::default(), &Silent, &mut |finding| {
+        let repair = finding.repair().filter(|r| !matches!(r, Repair::CreateChunkFolder { .. }));
+        repairs.extend(repair.cloned());
+    })?;
+    let repairer = Repairer::begin(store)?;
+    for repair in &repairs {
+        repairer.apply(repair)?;
+    }
+    Ok(())
+}
+
+/// A chunk in the wrong folder, old temporary files, and what an interrupted backup leaves.
+fn with_disorder(world: &World) {
+    let store = world.store();
+    let storage = &**store.storage();
+    let digest = Digest::of(&content(6)["disk.img.fidx"][0]);
+    let wrong = store.chunks().dir().join("0123").join(digest.to_string());
+    storage.rename(&store.chunks().path(&digest), &wrong).unwrap();
+    let dir = store.snapshot_dir(&Namespace::root(), &name("", OLD).1);
+    drop(storage.create_new(&dir.join("root.pxar.tmp_didx"), 0o644).unwrap());
+    let unfinished = dir.with_file_name("2024-01-01T12:00:00Z");
+    storage.create_dir(&unfinished, 0o755).unwrap();
+    drop(storage.create_new(&unfinished.join("x.blob"), 0o644).unwrap());
+    world.fs.set_times("tmp_", 0);
+    world.fs.set_times("12:00:00Z", 0);
+}
+
+fn collect(store: &Arc<Datastore>, how: &str) -> Result<(), Error> {
+    let options = gc::Options {
+        upid: None,
+        cutoff_minutes: 1,
+        atime_safety_check: how == "check",
+        threads: 1,
+        marks_bytes_max: if how == "parts" { 300 } else { 1 << 20 },
+    };
+    gc::collect(store, &options, &Silent).map(|_| ())
+}
+
+/// Chunks that nobody needs, old ones and new ones, and everything else old.
+fn with_garbage(world: &World) {
+    let store = world.store();
+    let garbage = |number: u64| noise(number + 50_000, 300);
+    for number in 0..6 {
+        if number == 3 {
+            world.fs.set_atime("", 0);
+        }
+        let blob = datastore::DataBlob::encode(&garbage(number), None, true).unwrap();
+        store.chunks().insert(&Digest::of(&garbage(number)), &blob).unwrap();
+    }
 }
 
 /// Another program stored the chunks of the newest snapshot without compressing them.

@@ -27,7 +27,7 @@ const COLLECT: gc::Options = gc::Options {
 };
 
 /// Random crashes a moment.
-fn seeds() -> u64 {
+pub fn seeds() -> u64 {
     std::env::var("CAPSTAN_CRASH_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4)
 }
 

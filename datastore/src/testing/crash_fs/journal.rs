@@ -1,4 +1,4 @@
-//! What was done to a file system since all of it was durable, and what a crash can make of that.
+//! What was done to a file system since all of it was durable, and what a crash can make of it.
 //!
 //! # The model
 //!
@@ -252,6 +252,18 @@ impl Journal {
             }
         }
         Some(Arc::new(content))
+    }
+
+    /// Files with data that is neither durable nor lost.
+    pub(super) fn unsynced_files(&self) -> HashSet<Inode> {
+        let (durable, doomed) = self.fates(self.len());
+        let open = durable.iter().zip(&doomed).map(|(durable, doomed)| !durable && !doomed);
+        let written = self.records.iter().zip(open).filter(|(_, is_open)| *is_open);
+        let file_of = |record: &Record| match &record.change {
+            Change::Write { file, .. } => Some(*file),
+            _ => None,
+        };
+        written.filter_map(|(record, _)| file_of(record)).collect()
     }
 
     /// Which of the first `n` records are durable.
