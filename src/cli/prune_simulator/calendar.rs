@@ -244,7 +244,6 @@ mod tests {
         calendar.add(date("2024-03-10"), Mark::Keep(Some(Rule::Last)));
         calendar.add(date("2024-03-10"), Mark::Remove(Reason::Unneeded));
         let wanted = "\
-                    March 2024
 wk Mo    Tu    We    Th    Fr    Sa    Su
  9                          1     2     3w
 10  4·    5     6     7     8     9d   10l2h
@@ -259,8 +258,10 @@ wk Mo    Tu    We    Th    Fr    Sa    Su
         );
         let text = calendar.render(60);
         let march = text.split_once("\n\n").unwrap().1;
-        assert_eq!(march, wanted, "\n{text}");
-        assert!(text.starts_with("                  February 2024\n"), "{text}");
+        let (title, grid) = march.split_once('\n').unwrap();
+        assert_eq!(title, format!("{:17}March 2024", ""));
+        assert_eq!(grid, wanted, "\n{text}");
+        assert!(text.starts_with(&format!("{:15}February 2024\n", "")), "{text}");
         // Two fit beside each other.
         let wide = calendar.render(95);
         assert!(wide.lines().next().unwrap().ends_with("March 2024"), "{wide}");
