@@ -137,7 +137,7 @@ fn a_file_system_that_turns_read_only_still_gives_everything_back() {
     for arguments in refused {
         let run = world.attempt(arguments);
         assert_eq!(run.code(), Some(1), "{run}");
-        run.says(&["Read-only file system"]);
+        assert!(run.stderr().to_lowercase().contains("read-only file"), "{run}");
     }
     assert_eq!(assert_all_restore(&world, &store, &expected), 2);
     world.run(args!["datastore", "verify", store, "--no-record"]);
@@ -156,7 +156,7 @@ fn too_few_descriptors_lose_nothing() {
     let (folder, content) = source(&world, seed, 1);
     let mut random = Random::of(&[seed, 9]);
     let (mut failed, mut worked) = (0, 0);
-    for limit in 4..40 {
+    for limit in (4..32).step_by(2) {
         let time = 1_700_000_000 + limit;
         expected.insert(("host/f".into(), time), content.clone());
         let commands = [
@@ -190,14 +190,16 @@ fn too_few_descriptors_lose_nothing() {
                 failed += 1;
                 // With next to none not even the program's libraries can be loaded.
                 let told = said.contains("Too many open files")
-                    || said.contains("loading shared libraries");
+                    || said.contains("loading shared libraries")
+                    // A backup that could not even open the folder to clean up after itself.
+                    || said.contains("its backup was interrupted");
                 assert!(told, "limit {limit}: {arguments:?}\n{said}");
             }
             let _ = &mut command;
         }
         assert!(assert_all_restore(&world, &store, &expected) > 0, "limit {limit}");
     }
-    eprintln!("with 4 to 39 descriptors {worked} commands worked and {failed} failed");
+    eprintln!("with 4 to 30 descriptors {worked} commands worked and {failed} failed");
     assert!(worked > 0 && failed > 0);
     world.run(args!["datastore", "verify", store]);
 }

@@ -30,6 +30,22 @@ fn every_generation_of_every_client_restores() {
     let (collections, removals) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (verifications, prunings) = (AtomicUsize::new(0), AtomicUsize::new(0));
 
+    // What one client has is backed up once more and removed.
+    let victim = |id: &str, remove: &dyn Fn(i64)| {
+        let mut random = Random::of(&[seed, 8, id.len() as u64]);
+        let source = world.fast(format!("source-{id}"));
+        let mut round = 0;
+        while !over.load(Ordering::Relaxed) {
+            write(&source, &tree(seed, random.below(clients), random.below(generations)));
+            let time = EPOCH + round;
+            round += 1;
+            let mut arguments = backup(&store, &source, id, time);
+            arguments.extend(args!["--wait", "5m"]);
+            world.run(arguments);
+            remove(time);
+        }
+    };
+
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..clients)
             .map(|client| {
@@ -51,26 +67,11 @@ fn every_generation_of_every_client_restores() {
                 })
             })
             .collect();
-        // What one client has is backed up once more and forgotten.
-        let victim = |id: &str, remove: &dyn Fn(i64)| {
-            let mut random = Random::of(&[seed, 8, id.len() as u64]);
-            let source = world.fast(format!("source-{id}"));
-            let mut round = 0;
-            while !over.load(Ordering::Relaxed) {
-                write(&source, &tree(seed, random.below(clients), random.below(generations)));
-                let time = EPOCH + round;
-                round += 1;
-                let mut arguments = backup(&store, &source, id, time);
-                arguments.extend(args!["--wait", "5m"]);
-                world.run(arguments);
-                remove(time);
-            }
-        };
         scope.spawn(|| {
             victim("forgotten", &|time| {
                 let name = format!("host/forgotten/{}", crate::store::time_text(time));
-                let run =
-                    until_free(&world, &args!["snapshot", "forget", name, "--repository", store]);
+                let forget = args!["snapshot", "forget", name, "--repository", store];
+                let run = until_free(&world, &forget);
                 assert_eq!(run.code(), Some(0), "{run}");
                 removals.fetch_add(1, Ordering::Relaxed);
             });

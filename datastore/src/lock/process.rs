@@ -105,6 +105,10 @@ impl ProcessLock {
         match fcntl(file, FcntlArg::F_OFD_SETLK(&range)) {
             Ok(_) => Ok(true),
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
+            // It could only be opened for reading, see `open_file`.
+            Err(nix::errno::Errno::EBADF) => {
+                Err(Error::io("lock", &self.path, io::ErrorKind::ReadOnlyFilesystem.into()))
+            }
             Err(errno) => Err(Error::io("lock", &self.path, errno.into())),
         }
     }
