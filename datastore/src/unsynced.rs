@@ -42,7 +42,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{LazyLock, PoisonError};
 
 use crate::error::{Error, Result};
@@ -69,13 +69,13 @@ pub(crate) struct Unsynced {
     base: PathBuf,
     /// Chunks written at or after this time are suspect.
     suspect_since: AtomicI64,
+    /// Marks of others were looked for.
+    is_loaded: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Marks of others were looked for.
-    is_loaded: bool,
     /// Our own mark.
     mark: Option<PathBuf>,
     /// Chunks that are being written at this moment.
@@ -115,6 +115,7 @@ impl Unsynced {
             storage,
             base: base.to_path_buf(),
             suspect_since: AtomicI64::new(i64::MAX),
+            is_loaded: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -126,15 +127,11 @@ impl Unsynced {
 
     /// Looks for marks of others, as every session does first.
     pub(crate) fn look(&self) -> Result<()> {
-        let mut state = self.state();
-        self.look_locked(&mut state)
-    }
-
-    fn look_locked(&self, state: &mut State) -> Result<()> {
+        let state = self.state();
         for mark in self.marks_except(state.mark.as_deref())? {
             self.suspect(mark.since);
         }
-        state.is_loaded = true;
+        self.is_loaded.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -167,11 +164,8 @@ impl Unsynced {
 
     /// True if a chunk that was written at this time must be read before it is relied on.
     pub(crate) fn is_suspect(&self, mtime: i64) -> Result<bool> {
-        if self.suspect_since.load(Ordering::Acquire) == i64::MAX {
-            let mut state = self.state();
-            if !state.is_loaded {
-                self.look_locked(&mut state)?;
-            }
+        if !self.is_loaded.load(Ordering::Acquire) {
+            self.look()?;
         }
         Ok(mtime >= self.suspect_since.load(Ordering::Acquire))
     }

@@ -12,4 +12,5 @@
 mod cases;
 mod faults;
 mod images;
+mod marks;
 mod world;
