@@ -1,5 +1,7 @@
 //! `capstan snapshot list`
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::Result;
 use clap::Args;
 use datastore::datastore::SnapshotInfo;
@@ -140,6 +142,42 @@ fn files_of(
     files
 }
 
+/// What there is of the groups, in their order. Each snapshot costs a look at its folder and at its
+/// manifest, so several threads take one group after the other.
+fn list_groups(
+    store: &Datastore,
+    namespace: &Namespace,
+    groups: &[BackupGroup],
+    bar: &Bar,
+) -> Result<Vec<Listed>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Vec<Listed>)>> {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(group) = groups.get(number) else { return Ok(done) };
+            let owner = store.owner(namespace, group).ok();
+            let mut odd = Vec::new();
+            let snapshots = store.snapshots(namespace, group, &mut odd)?;
+            odd.iter().for_each(|line| bar.warn(line));
+            let describe = |info| describe(store, namespace, owner.clone(), info, bar);
+            done.push((number, snapshots.into_iter().map(describe).collect()));
+        }
+    };
+    let threads = crate::cli::threads(None).min(groups.len()).max(1);
+    let mut listed = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut listed = work()?;
+        for other in others {
+            let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            listed.append(&mut theirs?);
+        }
+        anyhow::Ok(listed)
+    })?;
+    listed.sort_by_key(|(number, _)| *number);
+    Ok(listed.into_iter().flat_map(|(_, listed)| listed).collect())
+}
+
 pub fn run(places: &Places, args: &ListArgs) -> Result<Outcome> {
     let (repository, namespace) = args.place.open(places)?;
     let store = &repository.store;
@@ -148,17 +186,7 @@ pub fn run(places: &Places, args: &ListArgs) -> Result<Outcome> {
         None => store.groups(&namespace)?,
     };
     let bar = Bar::bytes("list");
-    let mut odd = Vec::new();
-    let mut listed = Vec::new();
-    for group in groups {
-        let owner = store.owner(&namespace, &group).ok();
-        for info in store.snapshots(&namespace, &group, &mut odd)? {
-            listed.push(describe(store, &namespace, owner.clone(), info, &bar));
-        }
-    }
-    for line in &odd {
-        bar.warn(line);
-    }
+    let listed = list_groups(store, &namespace, &groups, &bar)?;
     args.output.print(&listed, |listed| {
         let rows = listed.iter().map(|snapshot| {
             let size = match (snapshot.finished, snapshot.size) {
