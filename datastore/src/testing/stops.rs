@@ -184,23 +184,12 @@ impl Stops {
 pub struct StopStorage {
     inner: SharedStorage,
     stops: Arc<Stops>,
-    /// Folders that are said to be missing.
-    missing: Box<Matches>,
 }
 
 impl StopStorage {
     /// A storage over another one, without any stop.
     pub fn new(inner: SharedStorage) -> Arc<StopStorage> {
-        StopStorage::with_missing(inner, |_| false)
-    }
-
-    /// As [`StopStorage::new`], and a folder that `is_missing` is not looked for: opening it fails.
-    /// For a store without most of its 65,536 folders of chunks, in tests that sweep often.
-    pub fn with_missing(
-        inner: SharedStorage,
-        is_missing: impl Fn(&Path) -> bool + Send + Sync + 'static,
-    ) -> Arc<StopStorage> {
-        Arc::new(StopStorage { inner, stops: Arc::default(), missing: Box::new(is_missing) })
+        Arc::new(StopStorage { inner, stops: Arc::default() })
     }
 
     /// Holds the first thread that does `action` to a path that `matches`.
@@ -361,9 +350,6 @@ impl Storage for StopStorage {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<Box<dyn StorageDir>> {
-        if (self.missing)(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
         let inner = self.stops.around(Action::OpenDir, path, || self.inner.open_dir(path))?;
         let stops = Arc::clone(&self.stops);
         Ok(Box::new(OpenDir { inner, path: path.to_path_buf(), stops }))

@@ -333,8 +333,9 @@ fn read_index(store: &Datastore, name: &str) -> Result<Outcome, Error> {
 
 /// Collects garbage.
 pub fn collect(store: &Arc<Datastore>) -> Result<gc::Status, Error> {
-    // The check of times of access sleeps; `races` has it.
-    let options = gc::Options { atime_safety_check: false, ..gc::Options::default() };
+    // The check of times of access sleeps; `races` has it. With one thread all of it stands still when
+    // it is held.
+    let options = gc::Options { atime_safety_check: false, threads: 1, ..gc::Options::default() };
     gc::collect(store, &options, &Silent)
 }
 

@@ -3,8 +3,7 @@
 //! A whole store has 65,536 folders of chunks. This one has those that its known contents need, and
 //! no other: whatever would be stored beside them fails, loudly.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -105,13 +104,7 @@ pub fn chunk_folder(content: &str) -> String {
 
 /// Opens a store with stops in its storage.
 pub fn open(base: &Path) -> (Arc<StopStorage>, Arc<Datastore>) {
-    let chunks = base.join(".chunks");
-    let folders: HashSet<OsString> =
-        fs::read_dir(&chunks).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    // Half of the time of all these tests would go into looking for folders that are not there.
-    let stops = StopStorage::with_missing(Arc::new(RealStorage::new(base).unwrap()), move |path| {
-        path.parent() == Some(&chunks) && !path.file_name().is_some_and(|n| folders.contains(n))
-    });
+    let stops = StopStorage::new(Arc::new(RealStorage::new(base).unwrap()));
     let store = Datastore::open_on(base, Arc::clone(&stops) as _, &Options::default()).unwrap();
     (stops, store)
 }
