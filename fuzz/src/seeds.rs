@@ -3,11 +3,10 @@
 use datastore::blob::DataBlob;
 use datastore::index::{DynamicIndex, FixedIndex};
 use datastore::manifest::{FileInfo, VerifyResult, VerifyState};
+use datastore::testing::Rng;
 use datastore::{CryptConfig, CryptMode, Digest, Manifest, SnapshotPath};
 use pxar::catalog::{Kind, Sink, Writer};
 use pxar::{Encoder, Metadata};
-
-use crate::random::Random;
 
 fn key() -> CryptConfig {
     CryptConfig::new([7; 32]).unwrap()
@@ -147,9 +146,9 @@ pub fn catalogs() -> Vec<Vec<u8>> {
 
 /// Streams that the chunker meets: random, repeating, constant, and one that changes in the middle.
 pub fn streams() -> Vec<Vec<u8>> {
-    let mut random = Random(1);
+    let mut random = Rng(1);
     let noise: Vec<u8> =
-        std::iter::once(9).chain((0..12_000).map(|_| random.next() as u8)).collect();
+        std::iter::once(9).chain((0..12_000).map(|_| random.next_u64() as u8)).collect();
     let text =
         [&[3], &b"the quick brown fox jumps over the lazy tape drive. ".repeat(200)[..]].concat();
     let mixed = [&noise[..3000], &[0; 6000][..], &text[..3000]].concat();

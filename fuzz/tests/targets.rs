@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use capstan_fuzz::random::Random;
+use capstan_fuzz::random::mutated;
 use capstan_fuzz::{TARGETS, Target};
+use datastore::testing::Rng;
 
 /// Mutations of each input; `CAPSTAN_FUZZ_ROUNDS` asks for more.
 const ROUNDS: u64 = 300;
@@ -42,9 +43,9 @@ fn seeds_and_their_mutations_are_survived() {
             println!("{} input {position}", target.name);
             (target.run)(input);
             (target.run)(&[]);
-            let mut random = Random(seed ^ position as u64);
+            let mut random = Rng(seed ^ position as u64);
             for _ in 0..rounds {
-                (target.run)(&random.mutated(input));
+                (target.run)(&mutated(&mut random, input));
             }
         }
     }

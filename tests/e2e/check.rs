@@ -12,7 +12,7 @@ use crate::tree::write;
 use crate::world::{World, external, field_of_all};
 
 fn back_up(world: &World, store: &str) {
-    write(world.disk("tree/file"), b"content".to_vec());
+    write(world.disk("tree/file"), b"content");
     let backup = args!["backup", source("root.pxar", &world.disk("tree"))];
     world.run([backup, args!["--repository", store, "--backup-id", "x"]].concat());
 }
@@ -32,9 +32,9 @@ fn disorder_is_found_repaired_and_gone() {
 
     fs::remove_dir(store.join(".chunks/ffff")).ok();
     let half = store.join(format!(".chunks/0000/{}.tmp_abc123", "0".repeat(64)));
-    write(&half, b"half".to_vec());
+    write(&half, b"half");
     make_old(&half);
-    write(store.join("letter.txt"), b"mine".to_vec());
+    write(store.join("letter.txt"), b"mine");
     // A chunk in a place where no reader looks for it.
     let prefix = fs::read_dir(store.join(".chunks"))
         .unwrap()

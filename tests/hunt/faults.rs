@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::generations::{Random, Tree, seed, tree, write};
+use crate::generations::{Tree, random_of, seed, tree, write};
 use crate::store::{Name, age, assert_all_restore, backup, finished};
 use crate::world::{World, is_root, note};
 
@@ -154,7 +154,7 @@ fn too_few_descriptors_lose_nothing() {
     let mut expected = BTreeMap::new();
     back_up(&world, &store, seed, 0, &mut expected);
     let (folder, content) = source(&world, seed, 1);
-    let mut random = Random::of(&[seed, 9]);
+    let mut random = random_of(&[seed, 9]);
     let (mut failed, mut worked) = (0, 0);
     for limit in (4..32).step_by(2) {
         let time = 1_700_000_000 + limit;

@@ -4,44 +4,27 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use datastore::testing::Rng;
+
 /// Files of a tree by name.
 pub type Tree = BTreeMap<String, Vec<u8>>;
 
-/// SplitMix64: the same numbers everywhere from one seed.
-pub struct Random(pub u64);
-
-impl Random {
-    /// A generator for one purpose: equal parts give equal numbers.
-    pub fn of(parts: &[u64]) -> Random {
-        let mut random = Random(0);
-        for part in parts {
-            random.0 = random.next() ^ part.wrapping_mul(0xff51_afd7_ed55_8ccd);
-        }
-        random
+/// Random numbers for one purpose: equal parts give equal numbers.
+pub fn random_of(parts: &[u64]) -> Rng {
+    let mut random = Rng(0);
+    for part in parts {
+        random.0 = random.next_u64() ^ part.wrapping_mul(0xff51_afd7_ed55_8ccd);
     }
+    random
+}
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
+fn random_bytes(random: &mut Rng, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count + 8);
+    while bytes.len() < count {
+        bytes.extend_from_slice(&random.next_u64().to_le_bytes());
     }
-
-    /// A number below `limit`.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(count + 8);
-        while bytes.len() < count {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(count);
-        bytes
-    }
+    bytes.truncate(count);
+    bytes
 }
 
 /// The seed of a run: given, or new; printed either way.
@@ -65,24 +48,25 @@ pub fn setting(name: &str, default: u64) -> u64 {
 pub fn tree(seed: u64, client: u64, generation: u64) -> Tree {
     let mut tree = Tree::new();
     for file in 0..4_u64 {
-        let mut shape = Random::of(&[seed, client, file]);
-        let len = 20_000 + shape.below(300_000) as usize;
-        let mut content = shape.bytes(len);
+        let mut shape = random_of(&[seed, client, file]);
+        let len = 20_000 + shape.below(300_000);
+        let mut content = random_bytes(&mut shape, len);
         // Each file changes at its own pace.
-        let version = generation / (1 + shape.below(4));
+        let version = generation / (1 + shape.below(4) as u64);
         for change in version.saturating_sub(3)..=version {
-            let mut change = Random::of(&[seed, client, file, change]);
-            let at = change.below(len as u64) as usize;
-            let patch = 1 + change.below(20_000) as usize;
-            let patch = change.bytes(patch.min(len - at));
+            let mut change = random_of(&[seed, client, file, change]);
+            let at = change.below(len);
+            let patch = 1 + change.below(20_000);
+            let patch = random_bytes(&mut change, patch.min(len - at));
             content[at..at + patch.len()].copy_from_slice(&patch);
         }
         tree.insert(format!("file-{file}"), content);
     }
-    let mut front = Random::of(&[seed, client, 100, generation]).bytes(100 + generation as usize);
-    front.extend(Random::of(&[seed, client, 101]).bytes(150_000));
+    let mut front =
+        random_bytes(&mut random_of(&[seed, client, 100, generation]), 100 + generation as usize);
+    front.extend(random_bytes(&mut random_of(&[seed, client, 101]), 150_000));
     tree.insert("grows".into(), front);
-    tree.insert("shared".into(), Random::of(&[seed, generation / 3]).bytes(200_000));
+    tree.insert("shared".into(), random_bytes(&mut random_of(&[seed, generation / 3]), 200_000));
     tree.insert("generation".into(), format!("{client} {generation}\n").into_bytes());
     tree
 }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::generations::{Random, Tree, seed, setting, tree, write};
+use crate::generations::{Tree, random_of, seed, setting, tree, write};
 use crate::store::{Name, age, assert_all_restore, assert_restores, backup, finished};
 use crate::world::World;
 
@@ -59,7 +59,7 @@ fn interrupted_only(said: &str) -> bool {
 fn nothing_finished_is_lost_when_the_program_is_killed() {
     let seed = seed();
     let rounds = setting("CAPSTAN_KILLS", ROUNDS);
-    let mut random = Random::of(&[seed, 1]);
+    let mut random = random_of(&[seed, 1]);
     let world = World::new();
     let store = world.create_store("store");
     let source = world.fast("source");
@@ -122,7 +122,7 @@ fn nothing_finished_is_lost_when_the_program_is_killed() {
             assert!(now.len() <= KEEP, "round {round}: {now:?}");
         }
         sure = now;
-        if let Some(name) = sure.get(random.below(sure.len() as u64) as usize) {
+        if let Some(name) = sure.get(random.below(sure.len())) {
             assert_restores(&world, &store, name, &expected[name]);
         }
         if round % 20 == 19 {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::generations::{Random, Tree, seed, setting, tree, write};
+use crate::generations::{Tree, random_of, seed, setting, tree, write};
 use crate::store::{Name, age, assert_restores, backup, finished, leftovers, until_free};
 use crate::world::World;
 
@@ -32,11 +32,14 @@ fn every_generation_of_every_client_restores() {
 
     // What one client has is backed up once more and removed.
     let victim = |id: &str, remove: &dyn Fn(i64)| {
-        let mut random = Random::of(&[seed, 8, id.len() as u64]);
+        let mut random = random_of(&[seed, 8, id.len() as u64]);
         let source = world.fast(format!("source-{id}"));
         let mut round = 0;
         while !over.load(Ordering::Relaxed) {
-            write(&source, &tree(seed, random.below(clients), random.below(generations)));
+            write(
+                &source,
+                &tree(seed, random.next_u64() % clients, random.next_u64() % generations),
+            );
             let time = EPOCH + round;
             round += 1;
             let mut arguments = backup(&store, &source, id, time);
@@ -51,7 +54,7 @@ fn every_generation_of_every_client_restores() {
             .map(|client| {
                 let (world, store, expected) = (&world, &store, &expected);
                 scope.spawn(move || {
-                    let mut random = Random::of(&[seed, 7, client]);
+                    let mut random = random_of(&[seed, 7, client]);
                     let source = world.fast(format!("source-{client}"));
                     for generation in 0..generations {
                         let content = tree(seed, client, generation);
@@ -62,7 +65,7 @@ fn every_generation_of_every_client_restores() {
                         world.run(arguments);
                         let name = (format!("host/c{client}"), time);
                         expected.lock().unwrap().insert(name, content);
-                        std::thread::sleep(Duration::from_millis(random.below(60)));
+                        std::thread::sleep(Duration::from_millis(random.below(60) as u64));
                     }
                 })
             })
