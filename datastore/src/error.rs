@@ -163,9 +163,33 @@ impl Error {
         matches!(self, Error::Locked { .. })
     }
 
-    /// True if the disk itself could not deliver the bytes.
+    /// True if the disk itself could not deliver the bytes, or the file system found its own
+    /// structures damaged.
     pub fn is_unreadable(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if source.raw_os_error() == Some(libc::EIO))
+        const CODES: [i32; 3] = [libc::EIO, libc::EUCLEAN, libc::EBADMSG];
+        self.has_code(&CODES)
+    }
+
+    /// True if the system refused for a reason that says nothing of the data: no descriptors, no
+    /// memory, no permission, a server that did not answer.
+    pub fn is_inconclusive(&self) -> bool {
+        const CODES: [i32; 9] = [
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOMEM,
+            libc::EACCES,
+            libc::EPERM,
+            libc::EAGAIN,
+            libc::EINTR,
+            libc::ESTALE,
+            libc::ETIMEDOUT,
+        ];
+        self.has_code(&CODES)
+    }
+
+    fn has_code(&self, codes: &[i32]) -> bool {
+        matches!(self, Error::Io { source, .. }
+            if source.raw_os_error().is_some_and(|code| codes.contains(&code)))
     }
 
     /// True if stored bytes were found to be wrong.

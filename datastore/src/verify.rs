@@ -178,7 +178,9 @@ impl<'a> Verifier<'a> {
         self.seen.good()
     }
 
-    /// Verifies one snapshot. `Err` only if the run is aborted.
+    /// Verifies one snapshot. `Err` if the run is aborted, or if the system refused something for a
+    /// reason that says nothing of the data ([`Error::is_inconclusive`]): then there is no verdict, and
+    /// none is recorded.
     pub fn snapshot(
         &mut self,
         namespace: &Namespace,
@@ -200,6 +202,7 @@ impl<'a> Verifier<'a> {
         }
         let reader = match SnapshotReader::open(self.store, namespace, snapshot) {
             Ok(reader) => reader,
+            Err(error) if error.is_inconclusive() => return Err(error),
             Err(error) => return Ok(self.explain(report, namespace, snapshot, error)),
         };
         let state = reader.manifest().verify_state();
@@ -298,10 +301,14 @@ impl<'a> Verifier<'a> {
                 Err(Error::damaged(file.filename.clone(), "its name is not that of an archive"))
             }
         };
-        if let Err(error) = checked {
-            findings.add_general(error.to_string());
+        match checked {
+            Err(error) if error.is_inconclusive() => Err(error),
+            Err(error) => {
+                findings.add_general(error.to_string());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     fn check_archive(
@@ -313,6 +320,7 @@ impl<'a> Verifier<'a> {
     ) -> Result<()> {
         let index = match reader.index(&file.filename) {
             Ok(index) => index,
+            Err(error) if error.is_inconclusive() => return Err(error),
             Err(error) => {
                 findings.add_general(error.to_string());
                 return Ok(());

@@ -8,7 +8,7 @@
 //! different chunk of the whole run, what [`DigestSet`] takes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::digest_set::DigestSet;
@@ -78,7 +78,8 @@ struct Work {
 type Position = u32;
 
 impl Reading<'_> {
-    /// Reads the chunks of an archive that were not read before. `Err` only if the run is aborted.
+    /// Reads the chunks of an archive that were not read before. `Err` if the run is aborted, or the
+    /// system does not let us see for ourselves.
     pub(super) fn check(
         &self,
         archive: &Archive<'_>,
@@ -87,18 +88,29 @@ impl Reading<'_> {
     ) -> Result<()> {
         let work = self.work(archive, seen, findings);
         let next = AtomicUsize::new(0);
+        let refused: Mutex<Option<Error>> = Mutex::new(None);
+        let is_over = AtomicBool::new(false);
         let shared = Mutex::new((seen, findings));
         std::thread::scope(|scope| {
             for _ in 0..self.threads.clamp(1, THREADS_MAX).min(work.len()) {
                 scope.spawn(|| {
-                    while !self.progress.is_aborted() {
+                    while !self.progress.is_aborted() && !is_over.load(Ordering::Relaxed) {
                         let Some(work) = work.get(next.fetch_add(1, Ordering::Relaxed)) else {
                             break;
                         };
                         let Some(entry) = archive.index.entry(work.position as usize) else {
                             continue;
                         };
-                        let outcome = self.check_chunk(archive, &entry);
+                        let outcome = match self.check_chunk(archive, &entry) {
+                            Outcome::Corrupt { error, .. } if error.is_inconclusive() => {
+                                is_over.store(true, Ordering::Relaxed);
+                                let mut refused =
+                                    refused.lock().unwrap_or_else(PoisonError::into_inner);
+                                refused.get_or_insert(error);
+                                break;
+                            }
+                            outcome => outcome,
+                        };
                         self.progress.advance_bytes(entry.len());
                         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                         let (seen, findings) = &mut *shared;
@@ -110,7 +122,7 @@ impl Reading<'_> {
         if self.progress.is_aborted() {
             return Err(Error::Aborted);
         }
-        Ok(())
+        refused.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     /// What has to be read, in the order in which chunks lie on the disk, roughly: a disk that must

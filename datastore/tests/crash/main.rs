@@ -13,4 +13,5 @@ mod cases;
 mod faults;
 mod images;
 mod marks;
+mod verdict;
 mod world;
