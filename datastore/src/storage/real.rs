@@ -143,11 +143,11 @@ impl StorageDir for RealDir {
             // Some file systems do not say what a name stands for.
             let kind = match kind {
                 Some(kind) => kind,
-                None => match fstatat(self.fd()?, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                    Ok(stat) => kind_of(&stat),
-                    Err(nix::errno::Errno::ENOENT) => continue,
-                    Err(errno) => return Err(errno.into()),
-                },
+                None => {
+                    let stat = fstatat(self.fd()?, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+                    let Some(stat) = unless_gone(stat.map_err(io::Error::from))? else { continue };
+                    kind_of(&stat)
+                }
             };
             entries.push(Entry { name: name.into_string().ok(), kind, inode });
         }
@@ -178,6 +178,18 @@ impl StorageDir for RealDir {
     fn remove_file(&self, name: &str) -> io::Result<()> {
         unlinkat(self.fd()?, name, UnlinkatFlags::NoRemoveDir)?;
         Ok(())
+    }
+}
+
+/// What a look at one name of a listing gave; `None` if the name went away since it was listed. Some
+/// file systems do not say with a name what it stands for, and then there is such a look. A name that
+/// is gone is no error of the listing: "not found" would say of the whole folder that it is gone, and a
+/// collector would take it that nothing in it needs any chunks.
+fn unless_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -249,9 +261,10 @@ impl Storage for RealStorage {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
+            let Some(kind) = unless_gone(entry.file_type())? else { continue };
             entries.push(Entry {
                 name: entry.file_name().into_string().ok(),
-                kind: entry.file_type()?.into(),
+                kind: kind.into(),
                 inode: entry.ino(),
             });
         }
@@ -333,4 +346,20 @@ fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// File systems that do not tell kinds are rare on machines that run tests, so what a listing makes
+    /// of a name that vanishes is tried by itself.
+    #[test]
+    fn a_name_that_vanishes_is_left_out_of_a_listing_and_does_not_end_it() {
+        let errno = |errno| Err::<(), _>(io::Error::from_raw_os_error(errno));
+        assert!(unless_gone(errno(libc::ENOENT)).unwrap().is_none());
+        assert!(unless_gone(Ok(())).unwrap().is_some());
+        assert!(unless_gone(errno(libc::EIO)).is_err());
+        assert!(unless_gone(errno(libc::EACCES)).is_err());
+    }
 }
