@@ -19,7 +19,7 @@ pub mod turnstile;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -267,7 +267,8 @@ fn make_lock_dirs(dir: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
         result => result?,
     }
     if let Some((uid, gid)) = owner {
-        chown(dir, Some(uid), Some(gid))?;
+        // Of the folder itself: its owner may have put a link in its place meanwhile.
+        lchown(dir, Some(uid), Some(gid))?;
     }
     Ok(())
 }
