@@ -4,9 +4,10 @@
 //! exclusively, this process writes nothing, and no group or snapshot is locked. The caller has seen
 //! to it that nobody begins to use it meanwhile.
 //!
-//! The order is the reference's: first what refers to chunks, then the chunks, then the lock. A crash
-//! on the way leaves a store in which every snapshot that is still there is whole, or one without
-//! snapshots; beginning anew goes on with it. Only what belongs to a datastore is removed, so that
+//! The order is the reference's: first what refers to chunks, then the chunks, then the lock. But before
+//! all that the manifests go, and the file system is synced, because the files of a folder go in
+//! any order: a crash, an abort or a disk that fails on the way leaves a store in which every snapshot
+//! that is still there is whole, or one without snapshots; beginning anew goes on with it. Only what belongs to a datastore is removed, so that
 //! whatever else lies in its folder stays, and the folder with it.
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::datastore::Datastore;
 use crate::error::{Error, Result};
+use crate::hierarchy::MANIFEST_NAME;
 use crate::lock::LOCKS_DIR;
 use crate::lock::process::ExclusiveGuard;
 use crate::progress::Progress;
@@ -71,6 +73,10 @@ pub fn run(store: &Arc<Datastore>, progress: &dyn Progress) -> Result<bool> {
     let storage = &**store.storage();
     let (base, tree) = (store.base(), |name: &str| store.base().join(name));
     for name in TREES {
+        remove_manifests(storage, &tree(name), progress)?;
+    }
+    storage.sync_filesystem(base).map_err(|e| Error::io("sync", base, e))?;
+    for name in TREES {
         remove(storage, &tree(name), progress)?;
     }
     // On the disk, too, the snapshots are gone before their chunks.
@@ -96,6 +102,34 @@ pub fn run(store: &Arc<Datastore>, progress: &dyn Progress) -> Result<bool> {
             Ok(false)
         }
     }
+}
+
+/// Makes every snapshot below a folder an unfinished one. Fails before it changes a folder that holds a
+/// name which could not be removed later.
+fn remove_manifests(storage: &dyn Storage, dir: &Path, progress: &dyn Progress) -> Result<()> {
+    if progress.is_aborted() {
+        return Err(Error::Aborted);
+    }
+    match storage.meta(dir) {
+        Ok(meta) if meta.kind == Kind::Dir => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("look at", dir, error)),
+    }
+    let entries = storage.list(dir).map_err(|e| Error::io("list", dir, e))?;
+    if entries.iter().any(|entry| entry.name.is_none()) {
+        let reason = format!("{} holds a name that is not text; remove it by hand", dir.display());
+        return Err(Error::Refused { reason });
+    }
+    for entry in entries {
+        let path = dir.join(entry.name.unwrap_or_default());
+        if entry.kind == Kind::Dir {
+            remove_manifests(storage, &path, progress)?;
+        } else if path.file_name().is_some_and(|name| name == MANIFEST_NAME) {
+            storage.remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(storage: &dyn Storage, path: &Path, progress: &dyn Progress) -> Result<()> {
@@ -145,6 +179,41 @@ mod tests {
         assert_eq!(names, ["ns", "host", ".gc-status", ".chunks", ".locks", ".lock"]);
         assert!(run(&store, &Silent).unwrap());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// Whatever stops it: a snapshot that still has its manifest has all its files.
+    #[test]
+    fn no_snapshot_is_left_in_part() {
+        use crate::testing::{CallKind, CrashFs, Fault, FaultAt};
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        for stuck in ["a.pxar.didx", MANIFEST_NAME, "z.pxar.didx"] {
+            let fs = CrashFs::new(&base);
+            let storage = fs.storage();
+            let make_dir = |path: &str| storage.create_dir(&base.join(path), 0o755).unwrap();
+            let snapshots = ["host/a/2024-01-01T00:00:00Z", "host/a/2024-01-02T00:00:00Z"];
+            for path in [".chunks", "host", "host/a"].into_iter().chain(snapshots) {
+                make_dir(path);
+            }
+            let files = ["a.pxar.didx", MANIFEST_NAME, "z.pxar.didx"];
+            for snapshot in snapshots {
+                for name in files {
+                    drop(storage.create_new(&base.join(snapshot).join(name), 0o644).unwrap());
+                }
+            }
+            let store = Datastore::open_on(&base, fs.storage(), &Options::default()).unwrap();
+            let at = FaultAt::Path(CallKind::RemoveFile, format!("{}/{stuck}", snapshots[1]));
+            fs.inject(Fault { at, errno: libc::EIO, short: false });
+            assert!(run(&store, &Silent).is_err(), "{stuck}");
+            for snapshot in snapshots {
+                let there = |name| storage.meta(&base.join(snapshot).join(name)).is_ok();
+                assert!(
+                    !there(MANIFEST_NAME) || files.into_iter().all(there),
+                    "{stuck} {snapshot}"
+                );
+            }
+            assert!(storage.meta(&base.join(".chunks")).is_ok());
+        }
     }
 
     #[test]
