@@ -10,11 +10,15 @@
 //! descriptor of the file is closed in this process. One description per store and process is
 //! shared by all handles through a registry; otherwise two handles in one process would exclude
 //! each other.
+//!
+//! A lock on a file that has lost its name excludes nobody who comes later. So whoever takes the lock
+//! looks whether `.lock` still is that file: the store may have been destroyed and made anew, or
+//! somebody tidied up, since this process opened it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -92,13 +96,7 @@ impl ProcessLock {
     }
 
     fn set(&self, kind: libc::c_int) -> Result<bool> {
-        let range = libc::flock {
-            l_type: kind as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
+        let range = whole_file(kind);
         let Some(file) = &self.file else {
             return Err(Error::io("lock", &self.path, io::ErrorKind::ReadOnlyFilesystem.into()));
         };
@@ -117,8 +115,11 @@ impl ProcessLock {
     /// manifest. Fails at once while another process collects garbage.
     pub fn try_shared(self: &Arc<ProcessLock>) -> Result<SharedGuard> {
         let mut state = self.state();
-        if state.shared.is_empty() && !state.exclusive && !self.set(libc::F_RDLCK)? {
-            return Err(self.locked("another process is collecting garbage"));
+        if state.shared.is_empty() && !state.exclusive {
+            if !self.set(libc::F_RDLCK)? {
+                return Err(self.locked("another process is collecting garbage"));
+            }
+            self.check_name(libc::F_UNLCK)?;
         }
         let id = state.next_id;
         state.next_id += 1;
@@ -136,13 +137,47 @@ impl ProcessLock {
         if !self.set(libc::F_WRLCK)? {
             return Err(self.locked("another process is writing to it or collecting garbage"));
         }
+        let before = if state.shared.is_empty() { libc::F_UNLCK } else { libc::F_RDLCK };
+        self.check_name(before)?;
         state.exclusive = true;
         Ok(ExclusiveGuard { lock: Arc::clone(self) })
+    }
+
+    /// Fails, and goes back to the lock `before`, if `.lock` names another file than the one that is
+    /// locked.
+    fn check_name(&self, before: libc::c_int) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let of = |meta: Metadata| (meta.dev(), meta.ino());
+        let held = file.metadata().map(of).map_err(|e| Error::io("look at", &self.path, e));
+        let named = std::fs::metadata(&self.path).map(of);
+        let is_same = held.map(|held| named.is_ok_and(|named| named == held));
+        if let Ok(true) = is_same {
+            return Ok(());
+        }
+        let _ = self.set(before);
+        is_same?;
+        Err(Error::Refused {
+            reason: format!(
+                "{} was removed or replaced since the datastore was opened, so that its lock keeps \
+                 nobody out any more; begin anew, when no other program uses the datastore",
+                self.path.display()
+            ),
+        })
     }
 
     /// Since when the oldest shared holder of this process has it, seconds since 1970.
     pub fn oldest_shared(&self) -> Option<i64> {
         self.state().shared.values().min().copied()
+    }
+
+    /// True if no other process holds the store in any way at this moment. It takes nothing and disturbs
+    /// nobody.
+    pub fn is_alone(&self) -> Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        let mut range = whole_file(libc::F_WRLCK);
+        let looked = fcntl(file, FcntlArg::F_OFD_GETLK(&mut range));
+        looked.map_err(|errno| Error::io("look at the lock", &self.path, errno.into()))?;
+        Ok(libc::c_int::from(range.l_type) == libc::F_UNLCK)
     }
 
     /// Makes all shared holders of this process hold it since `time`, as if they had begun then.
@@ -174,6 +209,16 @@ impl Drop for ExclusiveGuard {
         state.exclusive = false;
         let kind = if state.shared.is_empty() { libc::F_UNLCK } else { libc::F_RDLCK };
         let _ = self.lock.set(kind);
+    }
+}
+
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -224,7 +269,9 @@ mod tests {
         let same = ProcessLock::open(dir.path()).unwrap();
         assert!(Arc::ptr_eq(&lock, &same));
         assert_eq!(lock.oldest_shared(), None);
+        assert!(lock.is_alone().unwrap());
         let (first, second) = (lock.try_shared().unwrap(), same.try_shared().unwrap());
+        assert!(lock.is_alone().unwrap(), "but for itself");
         assert!(lock.oldest_shared().is_some());
         assert!(other(dir.path(), libc::F_WRLCK).is_none());
         drop(first);
@@ -245,9 +292,35 @@ mod tests {
         drop(collector);
         // The writers still have it.
         assert!(other(dir.path(), libc::F_WRLCK).is_none());
-        assert!(other(dir.path(), libc::F_RDLCK).is_some());
+        let reader = other(dir.path(), libc::F_RDLCK);
+        assert!(reader.is_some());
+        assert!(!lock.is_alone().unwrap());
+        drop(reader);
+        assert!(lock.is_alone().unwrap());
         drop((writer, late_writer));
         assert!(other(dir.path(), libc::F_WRLCK).is_some());
+    }
+
+    /// Other processes lock the new file: nobody may write or collect under the old one.
+    #[test]
+    fn a_lock_on_a_file_without_its_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = ProcessLock::open(dir.path()).unwrap();
+        let path = dir.path().join(".lock");
+        for replaced in [false, true] {
+            // Under its old name, so that the number is not given away again.
+            std::fs::rename(&path, dir.path().join(format!("old{replaced}"))).unwrap();
+            if replaced {
+                std::fs::write(&path, "").unwrap();
+            }
+            assert!(lock.try_shared().unwrap_err().to_string().contains("replaced"));
+            assert!(lock.try_exclusive().unwrap_err().to_string().contains("replaced"));
+            assert!(lock.oldest_shared().is_none());
+            std::fs::rename(dir.path().join(format!("old{replaced}")), &path).unwrap();
+            drop(lock.try_shared().unwrap());
+            drop(lock.try_exclusive().unwrap());
+            assert!(other(dir.path(), libc::F_WRLCK).is_some());
+        }
     }
 
     #[test]
