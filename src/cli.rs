@@ -54,11 +54,13 @@ Example: a folder to a datastore, and back
 #[command(name = "capstan", version, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     /// Folder of the configuration [default: /etc/capstan for root, ~/.config/capstan otherwise]
-    #[arg(long, global = true, env = "CAPSTAN_CONFIG", value_name = "DIR", hide_env = true)]
+    // Variables are read by `Places`: with clap's `env` they would stand in every usage line, and an
+    // empty one would be an error.
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Folders")]
     config: Option<PathBuf>,
     /// Folder of the state: inventories, catalogs, locks [default: /var/lib/capstan for root,
     /// ~/.local/state/capstan otherwise]
-    #[arg(long, global = true, env = "CAPSTAN_STATE", value_name = "DIR", hide_env = true)]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Folders")]
     state: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -89,14 +91,13 @@ enum Command {
 }
 
 /// Parses the arguments and runs the command.
-#[allow(clippy::print_stderr, reason = "this is where the last message goes")]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(EXIT_INCOMPLETE),
         Err(error) => {
-            eprintln!("capstan: {}", message(&error));
+            crate::progress::say(&format!("capstan: {}", message(&error)));
             ExitCode::from(EXIT_FAILED)
         }
     }

@@ -25,8 +25,12 @@ pub struct Places {
 }
 
 impl Places {
-    /// The folders given, or the defaults: those of the system for root, the user's otherwise.
+    /// The folders given, those that `CAPSTAN_CONFIG` and `CAPSTAN_STATE` name, or the defaults: those
+    /// of the system for root, the user's otherwise.
     pub fn find(config: Option<PathBuf>, state: Option<PathBuf>) -> Result<Places> {
+        let variable = |name: &str| std::env::var_os(name).filter(|folder| !folder.is_empty());
+        let config = config.or_else(|| variable("CAPSTAN_CONFIG").map(PathBuf::from));
+        let state = state.or_else(|| variable("CAPSTAN_STATE").map(PathBuf::from));
         let is_root = nix::unistd::geteuid().is_root();
         let user_folder = |variable: &str, fallback: &str| -> Result<PathBuf> {
             if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {

@@ -228,6 +228,46 @@ pub fn for_snapshot(
     Ok(Some(Arc::new(unlock(&file, &path)?)))
 }
 
+/// The default key for a verification, which can go on without it: checksums prove that what is
+/// stored is what was written, the key proves that it is what was backed up. So nobody is asked for a
+/// passphrase, and a key that cannot be opened is a note or a warning to show and no failure.
+pub fn for_verification(places: &Places) -> VerificationKey {
+    let path = default_key(places);
+    let found = is_there(&path).and_then(|is_there| match is_there {
+        true => read(&path).map(Some),
+        false => Ok(None),
+    });
+    let file = match found {
+        Ok(Some(file)) => file,
+        Ok(None) => return VerificationKey::None,
+        Err(error) => return VerificationKey::Unusable(error),
+    };
+    if file.is_locked() && !Which::Key.is_at_hand() {
+        return VerificationKey::Locked(format!(
+            "the default key {} has a passphrase and {variable} is not set: encrypted content is \
+             proved as far as its checksums",
+            path.display(),
+            variable = Which::Key.variable()
+        ));
+    }
+    match unlock(&file, &path) {
+        Ok(key) => VerificationKey::Open(Arc::new(key)),
+        Err(error) => VerificationKey::Unusable(error),
+    }
+}
+
+/// See [`for_verification`].
+pub enum VerificationKey {
+    /// There is no default key.
+    None,
+    /// It is open.
+    Open(Arc<CryptConfig>),
+    /// Nobody is there to open it; a note that says so.
+    Locked(String),
+    /// It cannot be used.
+    Unusable(anyhow::Error),
+}
+
 /// The master key for a backup: the one named, else the default one if there is one.
 pub fn master_for_backup(places: &Places, named: Option<&Path>) -> Result<Option<MasterPublicKey>> {
     let default = default_master_key(places);
@@ -247,7 +287,7 @@ pub fn read_master_public(path: &Path) -> Result<MasterPublicKey> {
 
 /// Whether a name is taken. One that cannot be looked at, or a link that leads nowhere, is not "no
 /// key": a backup that is meant to be encrypted must not become a plain one because of it.
-fn is_there(path: &Path) -> Result<bool> {
+pub fn is_there(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

@@ -68,7 +68,7 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table.set_header(header.to_vec());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.into_iter().map(printable));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -79,6 +79,12 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
         text.push('\n');
     }
     text
+}
+
+/// Text of somebody else for a terminal: what would move its cursor, or begin another line of a table,
+/// is shown as `?`.
+fn printable(text: String) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// A number of bytes for people: `1.50 GiB`.
@@ -144,5 +150,11 @@ mod tests {
     fn tables_have_no_trailing_blanks() {
         let text = table(&["name", "size"], [vec!["a".into(), String::new()]]);
         assert_eq!(text, "name  size\na\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_write_on_the_terminal() {
+        let text = table(&["comment"], [vec!["\u{1b}[2Jgone\r\nnext ü".into()]]);
+        assert_eq!(text, "comment\n?[2Jgone??next ü\n");
     }
 }

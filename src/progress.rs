@@ -4,7 +4,7 @@
 //! notes and warnings are printed, a line each, so that logs stay readable. The first interrupt
 //! ends an operation cleanly; the second ends the program.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -25,6 +25,12 @@ fn interrupted() -> &'static Arc<AtomicBool> {
         }
         flag
     })
+}
+
+/// Prints a line on the standard error. That nobody can hear it is no reason to stop, let alone to
+/// panic: a full disk under a log must not end a backup.
+pub fn say(text: &str) {
+    let _ = writeln!(stderr().lock(), "{text}");
 }
 
 /// Shows how far a long operation is.
@@ -64,9 +70,8 @@ impl Bar {
     }
 
     /// Prints a line above the bar.
-    #[allow(clippy::print_stderr, reason = "this is where messages for people go")]
     pub fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| say(text));
     }
 
     /// How many warnings there were.

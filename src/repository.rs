@@ -26,6 +26,9 @@ pub struct Repository {
 
 /// Opens the datastore that `text` names.
 pub fn open(places: &Places, text: &str) -> Result<Repository> {
+    if text.is_empty() {
+        bail!("no datastore is named: the argument, --repository or CAPSTAN_REPOSITORY is empty");
+    }
     let is_folder = text.contains('/') && !text.split('/').next().unwrap_or("").contains(':')
         || text == "."
         || text == "..";

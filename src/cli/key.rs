@@ -10,7 +10,7 @@ mod transfer;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use datastore::key::KdfKind;
 use datastore::{CryptConfig, KeyConfig};
@@ -102,6 +102,19 @@ impl LockArgs {
 fn key_path(places: &Places, named: Option<&Path>) -> Result<PathBuf> {
     let path = named.map_or_else(|| keys::default_key(places), Path::to_path_buf);
     Ok(std::path::absolute(path)?)
+}
+
+/// The same, of a key that must be there.
+fn existing_key_path(places: &Places, named: Option<&Path>) -> Result<PathBuf> {
+    let path = key_path(places, named)?;
+    if named.is_none() && !keys::is_there(&path)? {
+        bail!(
+            "there is no default key ({}); name the key file, or make a key with 'capstan key \
+             create'",
+            path.display()
+        );
+    }
+    Ok(path)
 }
 
 /// Writes a new key file to the place named or to that of the default key, and says so. What is

@@ -68,7 +68,10 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     let namespace: Namespace = args.ns.parse()?;
     let repository = repository::open(places, &args.repository)?;
     if repository.store.has_namespace(&namespace) {
-        bail!("namespace '{namespace}' exists already");
+        match namespace.is_root() {
+            true => bail!("the root namespace is the datastore itself: name another one"),
+            false => bail!("namespace '{namespace}' exists already"),
+        }
     }
     repository.store.create_namespace(&namespace, args.parents)?;
     Ok(Outcome::Complete)

@@ -84,7 +84,7 @@ pub fn run(places: &Places, args: &PruneArgs) -> Result<Outcome> {
     let store = &repository.store;
     store.require_namespace(&namespace)?;
     let bar = Bar::bytes("prune");
-    let zone = TimeZone::system();
+    let zone = time_zone()?;
     let mut odd = Vec::new();
     let keep = args.keep.options();
     let plan = prune::plan_group(store, &namespace, &group, &keep, &zone, &mut odd)?;
@@ -96,6 +96,20 @@ pub fn run(places: &Places, args: &PruneArgs) -> Result<Outcome> {
         bar.warn(line);
     }
     carry_out(store, &[plan], keep, args.dry_run, args.output, bar)
+}
+
+/// The local time zone, which says where days and weeks begin. A zone that cannot be found is an
+/// error: in another one other snapshots would go.
+pub fn time_zone() -> Result<TimeZone> {
+    match (TimeZone::try_system(), std::env::var("TZ")) {
+        (Ok(zone), _) => Ok(zone),
+        (Err(error), Ok(name)) if !name.is_empty() => bail!(
+            "TZ={name} names no time zone that this system knows ({error}); correct it, or install \
+             the time zone data"
+        ),
+        // A system without a zone runs on UTC.
+        (Err(_), _) => Ok(TimeZone::UTC),
+    }
 }
 
 /// One snapshot with the reference's field names.

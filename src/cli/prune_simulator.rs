@@ -119,7 +119,7 @@ struct Simulated {
 }
 
 pub fn run(places: &Places, args: &SimulatorArgs) -> Result<Outcome> {
-    let zone = TimeZone::system();
+    let zone = super::prune::time_zone()?;
     let keep = args.keep.options();
     let group: Option<BackupGroup> = args.group.as_deref().map(str::parse).transpose()?;
     let mut outcome = Outcome::Complete;

@@ -8,7 +8,8 @@ use clap::Args;
 use datastore::verify::{Observer, Options, SnapshotReport, TaskName, Verifier};
 use datastore::{CryptConfig, Namespace, SnapshotPath, hierarchy};
 
-use crate::keys;
+use crate::config::Places;
+use crate::keys::{self, VerificationKey};
 use crate::output::{OutputArgs, OutputFormat, table};
 use crate::progress::Bar;
 use crate::repository::Repository;
@@ -16,7 +17,8 @@ use crate::repository::Repository;
 /// How to verify.
 #[derive(Debug, Args)]
 pub struct VerificationArgs {
-    /// A key; may be repeated
+    /// A key that proves the content of what was encrypted with it; may be repeated [default: the
+    /// default key, if it opens without a question]
     #[arg(long, value_name = "FILE")]
     keyfile: Vec<PathBuf>,
     /// Change nothing in the datastore
@@ -28,11 +30,23 @@ pub struct VerificationArgs {
 }
 
 impl VerificationArgs {
-    /// The options of a run over the datastore of that name.
-    pub fn options(&self, store_name: &str) -> Result<Options> {
-        let keys = self.keyfile.iter().map(|path| keys::load(path).map(Arc::new));
+    /// The options of a run over the datastore of that name. What there is to say about the default
+    /// key is said on the bar.
+    pub fn options(&self, places: &Places, store_name: &str, bar: &Bar) -> Result<Options> {
+        let named = self.keyfile.iter().map(|path| keys::load(path).map(Arc::new));
+        let mut keys: Vec<Arc<CryptConfig>> = named.collect::<Result<_>>()?;
+        if keys.is_empty() {
+            match keys::for_verification(places) {
+                VerificationKey::None => {}
+                VerificationKey::Open(key) => keys.push(key),
+                VerificationKey::Locked(note) => bar.tell(&note),
+                VerificationKey::Unusable(error) => bar.warn(&format!(
+                    "{error:#}; encrypted content is proved as far as its checksums"
+                )),
+            }
+        }
         Ok(Options {
-            keys: keys.collect::<Result<_>>()?,
+            keys,
             threads: super::threads(self.threads),
             record: match self.no_record {
                 true => None,

@@ -244,7 +244,16 @@ fn stores_keys_and_listings_refuse_what_makes_no_sense() {
         assert_eq!(run.code(), Some(2), "{run}");
         run.says(&["Usage"]);
     }
+    // The folders that this test names in variables are nobody's business there.
+    let run = world.attempt(args!["snapshot", "list"]);
+    assert!(!run.stderr().contains("--config"), "{run}");
     assert_eq!(world.attempt(args!["--version"]).code(), Some(0));
+    // Nor is it a crash that nobody can hear the message.
+    for arguments in [args!["datastore", "gc", "unknown"], args!["datastore", "gc", store]] {
+        let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = world.command(&arguments).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+    }
 
     // A configuration that cannot be read stops everything that needs it, and is left as it is.
     let file = world.config.join("datastore.toml");

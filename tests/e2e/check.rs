@@ -91,7 +91,17 @@ fn the_status_has_the_names_of_the_reference() {
     let status = world.json(args!["datastore", "status", "store"]);
     assert_eq!(status["comment"], "all of it");
     assert_eq!(fs::read_to_string(&history).unwrap().lines().count(), 1, "at most one an hour");
-    world.run(args!["datastore", "update", "store", "--delete", "comment"]);
+    let update = args!["datastore", "update", "store", "--verify-new", "true"];
+    world.run([update, args!["--sync-level", "file", "--delete", "comment"]].concat());
+    let settings = json!([{"name": "store", "path": world.fast("store"), "sync-level": "file",
+                           "verify-new": true}]);
+    assert_eq!(world.json(args!["datastore", "list"]), settings);
+    let back = args!["datastore", "update", "store", "--delete", "verify-new"];
+    world.run([back, args!["--delete", "sync-level"]].concat());
+    let settings = json!([{"name": "store", "path": world.fast("store")}]);
+    assert_eq!(world.json(args!["datastore", "list"]), settings);
+    let run = world.attempt(args!["datastore", "update", "store", "--sync-level", "often"]);
+    assert_eq!(run.code(), Some(2), "{run}");
     assert!(world.json(args!["datastore", "status", "store"]).get("comment").is_none());
 }
 

@@ -77,6 +77,8 @@ fn found_snapshots(world: &World, store: &str) -> BTreeMap<String, BTreeMap<Stri
         let files =
             world.json(args!["snapshot", "files", snapshot, "--ns", ns, "--repository", store]);
         let files = files.as_array().unwrap().iter();
+        // The manifest has none for itself, nor for the log.
+        let files = files.filter(|f| f.get("csum").is_some());
         let files = files.map(|f| (text(&f["filename"]), text(&f["csum"]))).collect();
         found.insert(format!("{ns}:{snapshot}"), files);
     }
@@ -174,7 +176,8 @@ fn restore_what_is_encrypted(world: &World, golden: &Path) {
     let other = golden.join("keys/enc-scrypt.json");
     let mut restore = args!["restore", snapshot, "disk.img", "-", "--repository", "golden"];
     restore.extend(args!["--keyfile", other]);
-    world.fails(restore.clone(), &["CAPSTAN_ENCRYPTION_PASSWORD"]);
+    // That it is another key shows before anybody is asked for its passphrase.
+    world.fails(restore, &["was made with key", "the given key"]);
 }
 
 fn go_on_with_a_group(world: &World, golden: &Path) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::round_trip::source;
 use crate::tree::{bytes, write};
-use crate::world::{World, external, field_of_all, has_program, note, read, read_text, text};
+use crate::world::{World, external, has_program, note, read, read_text, text};
 
 const OLD: &str = "CAPSTAN_ENCRYPTION_PASSWORD";
 const NEW: &str = "CAPSTAN_NEW_ENCRYPTION_PASSWORD";
@@ -45,8 +45,11 @@ fn files(world: &World, store: &Path, id: &str) -> Value {
     world.json(args!["snapshot", "files", format!("host/{id}"), "--repository", store])
 }
 
+/// Those of the archives; the manifest is never encrypted.
 fn modes(files: &Value) -> BTreeSet<String> {
-    field_of_all(files, "crypt-mode").into_iter().collect()
+    let files = files.as_array().unwrap().iter();
+    let archives = files.filter(|file| file["filename"] != "index.json.blob");
+    archives.map(|file| text(&file["crypt-mode"])).collect()
 }
 
 /// Runs a program that must work; its output.
@@ -66,7 +69,7 @@ fn path(path: &Path) -> &str {
 fn the_default_key_is_used_where_none_is_named() {
     let (mut world, store, image) = set_up();
     let target = world.disk("restored");
-    world.fails(args!["key", "show"], &["encryption-key.json"]);
+    world.fails(args!["key", "show"], &["no default key", "encryption-key.json", "key create"]);
     world.run(args!["key", "create", "--kdf", "none"]).says(&["default key"]);
     world.fails(args!["key", "create", "--kdf", "none"], &["exists"]);
     let file = world.config.join("encryption-key.json");
@@ -102,6 +105,41 @@ fn the_default_key_is_used_where_none_is_named() {
     fs::remove_file(&default).unwrap();
     symlink("nowhere", &default).unwrap();
     world.fails(backup(&store, &image, "broken", args![]), &["encryption-key.json"]);
+}
+
+/// Two chunks in each other's place: each is whole by its checksum, only the key shows the swap.
+#[test]
+fn verification_uses_the_default_key_that_opens_without_a_question() {
+    let (mut world, store, image) = set_up();
+    world.set_env(OLD, "the passphrase");
+    world.run(args!["key", "create"]);
+    world.run(backup(&store, &image, "elsa", args![]));
+    let verify = args!["datastore", "verify", store, "--no-record"];
+    let one = args!["snapshot", "verify", "host/elsa", "--repository", store, "--no-record"];
+    world.run(verify.clone());
+    let chunks: Vec<PathBuf> = crate::listing::list(&store.join(".chunks"))
+        .into_iter()
+        .filter(|entry| entry.size > 4 << 20)
+        .map(|entry| store.join(".chunks").join(entry.path))
+        .collect();
+    assert_eq!(chunks.len(), 2, "the image has two whole chunks");
+    fs::copy(&chunks[0], &chunks[1]).unwrap();
+
+    let found: &[&str] = &["failed verification", "chunk"];
+    world.fails(verify.clone(), found);
+    world.fails(one.clone(), found);
+    // Nobody is asked for a passphrase, and without one the checksums are what there is.
+    world.unset_env(OLD);
+    world.run(verify.clone()).says(&["default key", OLD, "checksums"]);
+    world.run(one).says(&["default key"]);
+    // A default key that cannot be used is told, and nothing is left out because of it.
+    world.set_env(OLD, "another one");
+    let run = world.attempt(verify.clone());
+    assert_eq!(run.code(), Some(3), "{run}");
+    run.says(&["wrong passphrase", "checksums"]);
+    // A key that is named stands alone.
+    world.run(args!["key", "create", world.disk("other.json"), "--kdf", "none"]);
+    world.run([verify, args!["--keyfile", world.disk("other.json")]].concat());
 }
 
 #[test]

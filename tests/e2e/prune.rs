@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::round_trip::source;
 use crate::tree::write;
-use crate::world::{World, field_of_all, read_text, text};
+use crate::world::{World, field_of_all, text};
 
 /// 2024-01-01T12:00:00Z.
 const FIRST_DAY: i64 = 1_704_110_400;
@@ -130,9 +130,7 @@ fn a_store_is_pruned_and_verified_as_deep_as_asked() {
 #[test]
 fn a_backup_is_verified_at_once_where_the_store_wants_it() {
     let world = world_with_days(1..=1);
-    let config = world.config.join("datastore.toml");
-    let with_key = format!("{}verify-new = true\n", read_text(&config));
-    fs::write(&config, with_key).unwrap();
+    world.run(args!["datastore", "update", "store", "--verify-new", "true"]);
     back_up_day(&world, "", "x", 2);
     let listed = world.json(args!["snapshot", "list", "host/x", "--repository", "store"]);
     let states: Vec<String> = listed
@@ -142,6 +140,23 @@ fn a_backup_is_verified_at_once_where_the_store_wants_it() {
         .map(|snapshot| text(&snapshot["verification"]["state"]))
         .collect();
     assert!(states.contains(&"ok".into()) && states.contains(&"null".into()), "{states:?}");
+}
+
+/// In a zone that was mistyped other snapshots would go.
+#[test]
+fn a_time_zone_that_nobody_knows_prunes_nothing() {
+    let mut world = world_with_days(1..=2);
+    world.set_env("TZ", "Europe/Nowhere");
+    world.fails(prune("host/x", &["--keep-daily", "1"]), &["Europe/Nowhere", "time zone"]);
+    let whole = args!["datastore", "prune", "store", "--keep-daily", "1"];
+    world.fails(whole, &["Europe/Nowhere"]);
+    world.fails(args!["prune-simulator", "--keep-daily", "1"], &["Europe/Nowhere"]);
+    assert_eq!(days_left(&world, "", "x"), [1, 2]);
+    // An empty one is UTC, and so is what the C library reads as such.
+    for zone in ["", "UTC", ":UTC", "CET-1CEST,M3.5.0,M10.5.0/3"] {
+        world.set_env("TZ", zone);
+        world.run(prune("host/x", &["--keep-daily", "2", "--dry-run"]));
+    }
 }
 
 #[test]

@@ -4,10 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use datastore::prune;
 use datastore::scope::Scope;
-use jiff::tz::TimeZone;
 
 use crate::cli::Outcome;
-use crate::cli::prune::{KeepArgs, carry_out};
+use crate::cli::prune::{KeepArgs, carry_out, time_zone};
 use crate::config::Places;
 use crate::output::OutputArgs;
 use crate::progress::Bar;
@@ -43,7 +42,7 @@ pub fn run(places: &Places, args: &PruneArgs) -> Result<Outcome> {
     let bar = Bar::bytes("prune");
     let mut odd = Vec::new();
     let keep = args.keep.options();
-    let (plans, failures) = prune::plan(store, &scope, &keep, &TimeZone::system(), &mut odd)?;
+    let (plans, failures) = prune::plan(store, &scope, &keep, &time_zone()?, &mut odd)?;
     for line in odd.into_iter().chain(failures.iter().map(ToString::to_string)) {
         bar.warn(&line);
     }

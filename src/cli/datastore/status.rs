@@ -134,6 +134,8 @@ fn text(shown: &Shown, gc: Option<&GcStatus>, full: FullDate, now: i64) -> Strin
             let count = |chunks: u64, size: u64| format!("{chunks} chunks, {}", bytes(size));
             let backed_up =
                 format!("{} in {} indexes", bytes(gc.index_data_bytes), gc.index_file_count);
+            let at = gc.upid.as_deref().and_then(time::of_task).and_then(time::to_utc_text);
+            rows.push(("garbage collection", at.unwrap_or_else(|| "at an unknown time".into())));
             rows.push(("backed up", backed_up));
             rows.push(("stored", count(gc.disk_chunks, gc.disk_bytes)));
             rows.push(("deduplication factor", format!("{:.2}", shown.deduplication_factor)));

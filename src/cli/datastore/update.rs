@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use datastore::chunk_store::SyncLevel;
 use datastore::gc;
 
 use crate::cli::Outcome;
 use crate::config::{Datastores, Places};
 
 /// Change the settings of a datastore
+///
+/// 'capstan datastore list --output-format json-pretty' shows those that are not the defaults.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  capstan datastore update archive --comment 'all of building 2' --delete gc-atime-cutoff"
-)]
+#[command(after_help = "Examples:\n  capstan datastore update archive --verify-new true\n  \
+                  capstan datastore update archive --comment 'all of building 2' --delete gc-atime-cutoff")]
 pub struct UpdateArgs {
     /// Name in the configuration
     name: String,
@@ -29,6 +31,12 @@ pub struct UpdateArgs {
     /// Whether garbage collection tests that the file system keeps times of access
     #[arg(long, value_name = "true|false")]
     gc_atime_safety_check: Option<bool>,
+    /// Verify each backup as soon as it is finished
+    #[arg(long, value_name = "true|false")]
+    verify_new: Option<bool>,
+    /// When chunks become durable [default: filesystem]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    sync_level: Option<LevelArg>,
     /// Give a setting its default; may be repeated
     #[arg(long, value_enum, value_name = "SETTING")]
     delete: Vec<Setting>,
@@ -41,6 +49,18 @@ enum Setting {
     LockDir,
     GcAtimeCutoff,
     GcAtimeSafetyCheck,
+    VerifyNew,
+    SyncLevel,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LevelArg {
+    /// Whenever the system likes: a power cut may damage finished backups
+    None,
+    /// Each when it is stored
+    File,
+    /// All at once, before a backup counts as finished
+    Filesystem,
 }
 
 pub fn run(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
@@ -59,6 +79,8 @@ pub fn run(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
                 Setting::LockDir => config.lock_dir = None,
                 Setting::GcAtimeCutoff => config.gc_atime_cutoff = None,
                 Setting::GcAtimeSafetyCheck => config.gc_atime_safety_check = None,
+                Setting::VerifyNew => config.verify_new = None,
+                Setting::SyncLevel => config.sync_level = None,
             }
         }
         if args.comment.is_some() {
@@ -69,6 +91,13 @@ pub fn run(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
         }
         config.gc_atime_cutoff = args.gc_atime_cutoff.or(config.gc_atime_cutoff);
         config.gc_atime_safety_check = args.gc_atime_safety_check.or(config.gc_atime_safety_check);
+        config.verify_new = args.verify_new.or(config.verify_new);
+        let level = args.sync_level.map(|level| match level {
+            LevelArg::None => SyncLevel::None,
+            LevelArg::File => SyncLevel::File,
+            LevelArg::Filesystem => SyncLevel::Filesystem,
+        });
+        config.sync_level = level.or(config.sync_level);
         Ok(())
     })?;
     Ok(Outcome::Complete)

@@ -15,7 +15,7 @@ use crate::{output, repository};
 /// Read every snapshot and check that nothing is missing or damaged
 ///
 /// Each file is held against its manifest and each chunk against its digest. Encrypted content is
-/// proved with the keys given, and without them as far as its checksum. The result is recorded in
+/// proved with the keys given or the default key, and without one as far as its checksum. The result is recorded in
 /// the snapshots, and damaged chunks are set aside so that the next backup writes them anew.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  capstan datastore verify archive --keyfile key.json\n  \
@@ -55,8 +55,8 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
         (None, false) => SkipVerified::No,
     };
     let repository = repository::open(places, &args.store)?;
-    let options = args.verification.options(&repository.name)?;
     let bar = Bar::bytes("verify");
+    let options = args.verification.options(places, &repository.name, &bar)?;
     let mut odd = Vec::new();
     let mut reports = Reports::new(&bar, args.output);
     let store = &repository.store;
@@ -65,6 +65,7 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     for line in odd.iter().cloned().chain(summary.unlisted.iter().map(ToString::to_string)) {
         bar.warn(&line);
     }
+    let warnings = bar.warnings();
     drop(bar);
     args.output.print(&reports, |reports| report_table(reports))?;
     if args.output.output_format == OutputFormat::Text {
@@ -82,5 +83,5 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
             summary.unlisted.len()
         );
     }
-    Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(if warnings == 0 { Outcome::Complete } else { Outcome::Incomplete })
 }

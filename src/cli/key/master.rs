@@ -118,6 +118,12 @@ struct Shown {
 pub fn show(places: &Places, args: &ShowMasterArgs) -> Result<Outcome> {
     let path = args.file.clone().unwrap_or_else(|| keys::default_master_key(places));
     let path = std::path::absolute(path)?;
+    if args.file.is_none() && !keys::is_there(&path)? {
+        bail!(
+            "no master key is imported ({}); 'capstan key import-master-pubkey' does that",
+            path.display()
+        );
+    }
     let key = keys::read_master_public(&path)?;
     let shown = Shown {
         path: path.display().to_string(),

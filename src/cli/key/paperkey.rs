@@ -41,7 +41,7 @@ enum FormatArg {
 }
 
 pub fn run(places: &Places, args: &PaperkeyArgs) -> Result<Outcome> {
-    let path = super::key_path(places, args.file.as_deref())?;
+    let path = super::existing_key_path(places, args.file.as_deref())?;
     let cannot = || format!("cannot print {}", path.display());
     let document = Document::parse(&super::read_text(&path)?).with_context(cannot)?;
     let format = match args.output_format {

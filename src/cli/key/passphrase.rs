@@ -37,7 +37,7 @@ pub struct ChangeArgs {
 }
 
 pub fn run(places: &Places, args: &ChangeArgs) -> Result<Outcome> {
-    let path = super::key_path(places, args.file.as_deref())?;
+    let path = super::existing_key_path(places, args.file.as_deref())?;
     // The file behind a link is what changes; the link stays.
     let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
     let old = keys::read(&path)?;

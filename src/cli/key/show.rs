@@ -34,7 +34,7 @@ struct Shown {
 }
 
 pub fn run(places: &Places, args: &ShowArgs) -> Result<Outcome> {
-    let path = super::key_path(places, args.file.as_deref())?;
+    let path = super::existing_key_path(places, args.file.as_deref())?;
     let key = keys::read(&path)?;
     let shown = Shown {
         path: path.display().to_string(),

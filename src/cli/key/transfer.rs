@@ -93,7 +93,7 @@ pub fn import(places: &Places, args: &ImportArgs) -> Result<Outcome> {
 }
 
 pub fn export(places: &Places, args: &ExportArgs) -> Result<Outcome> {
-    let path = super::key_path(places, args.keyfile.as_deref())?;
+    let path = super::existing_key_path(places, args.keyfile.as_deref())?;
     let file = keys::read(&path)?;
     let key = keys::unlock(&file, &path)?;
     let file = args.lock.apply(file, &key)?;

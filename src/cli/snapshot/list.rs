@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use datastore::datastore::SnapshotInfo;
 use datastore::hierarchy::MANIFEST_NAME;
-use datastore::manifest::VerifyState;
+use datastore::manifest::{VerifyResult, VerifyState};
 use datastore::snapshot::reader::load_manifest;
 use datastore::{BackupGroup, CryptMode, Datastore, Manifest, Namespace};
 use serde::Serialize;
@@ -57,12 +57,12 @@ struct Listed {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct ListedFile {
-    filename: String,
+pub(super) struct ListedFile {
+    pub(super) filename: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
+    pub(super) size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    crypt_mode: Option<CryptMode>,
+    pub(super) crypt_mode: Option<CryptMode>,
 }
 
 impl ListedFile {
@@ -112,7 +112,7 @@ fn describe(
 }
 
 /// The manifest's files, the manifest itself, and what else of the snapshot lies in its folder.
-fn files_of(
+pub(super) fn files_of(
     store: &Datastore,
     namespace: &Namespace,
     manifest: &Manifest,
@@ -202,9 +202,22 @@ pub fn run(places: &Places, args: &ListArgs) -> Result<Outcome> {
             let owner = snapshot.owner.clone().unwrap_or_default();
             let comment = snapshot.comment.clone().unwrap_or_default();
             let name = snapshot.name.clone();
-            vec![name, size, owner, protected.to_owned(), files.join(" "), comment]
+            let verified = match snapshot.verification.as_ref().map(|verified| &verified.state) {
+                None => "",
+                Some(VerifyResult::Ok) => "ok",
+                Some(VerifyResult::Failed) => "failed",
+            };
+            vec![
+                name,
+                size,
+                owner,
+                verified.to_owned(),
+                protected.to_owned(),
+                files.join(" "),
+                comment,
+            ]
         });
-        table(&["snapshot", "size", "owner", "protected", "files", "comment"], rows)
+        table(&["snapshot", "size", "owner", "verified", "protected", "files", "comment"], rows)
     })?;
     Ok(if bar.warnings() == 0 { Outcome::Complete } else { Outcome::Incomplete })
 }

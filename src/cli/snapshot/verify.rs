@@ -35,12 +35,13 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     if store.snapshot_info(&namespace, snapshot.clone())?.is_none() {
         bail!("there is no snapshot {snapshot}");
     }
-    let options = args.verification.options(&repository.name)?;
     let bar = Bar::bytes("verify");
+    let options = args.verification.options(places, &repository.name, &bar)?;
     let mut reports = Reports::new(&bar, args.output);
     reports.begin(&namespace, &snapshot);
     reports.done(Verifier::new(store, &options, &bar).snapshot(&namespace, &snapshot)?);
     let reports = reports.list;
+    let warnings = bar.warnings();
     drop(bar);
     args.output.print(&reports, |reports| report_table(reports))?;
     if reports.iter().any(|report| !report.ok) {
@@ -48,5 +49,5 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     }
     // Somebody who names one snapshot wants to know that it was looked at.
     let skipped = reports.iter().any(|report| report.skipped.is_some());
-    Ok(if skipped { Outcome::Incomplete } else { Outcome::Complete })
+    Ok(if skipped || warnings > 0 { Outcome::Incomplete } else { Outcome::Complete })
 }
