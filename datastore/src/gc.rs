@@ -170,7 +170,11 @@ pub fn plan(
     tell: &(dyn Fn(&Path, u64) + Sync),
 ) -> Result<Status> {
     let _guard = store.process_lock().try_exclusive()?;
-    Run::begin(store, options, progress)?.parts(&Action::Tell(tell), &mut || Ok(()))
+    let mut run = Run::begin(store, options, progress)?;
+    if options.atime_safety_check {
+        run.probed = Some(atime_check::probe()?.0);
+    }
+    run.parts(&Action::Tell(tell), &mut || Ok(()))
 }
 
 /// Times of access before this go. In whole seconds since 1970, like the arguments.
@@ -188,6 +192,8 @@ struct Run<'a> {
     min_atime: i64,
     /// False once the indexes are read again for another part, so that people hear of each oddity once.
     is_first_part: AtomicBool,
+    /// The chunk that a check which was left out would have touched, and so kept.
+    probed: Option<Digest>,
     /// The file system turned out not to keep times of access.
     is_refused: AtomicBool,
     missing: AtomicU64,
@@ -218,6 +224,7 @@ impl<'a> Run<'a> {
             oldest_writer,
             min_atime: min_atime(started, oldest_writer, options.cutoff_minutes),
             is_first_part: AtomicBool::new(true),
+            probed: None,
             is_refused: AtomicBool::new(false),
             missing: AtomicU64::new(0),
         })

@@ -59,16 +59,9 @@ pub struct VerifyState {
 }
 
 impl VerifyState {
-    /// When the verification began, in seconds since 1970, if its identifier
-    /// (`UPID:node:pid:pstart:task-id:starttime:worker-type:worker-id:auth-id:`, numbers in
-    /// hexadecimal digits) can be read.
+    /// When the verification began, in seconds since 1970, if its identifier can be read.
     pub fn time(&self) -> Option<i64> {
-        let fields: Vec<&str> = self.upid.split(':').collect();
-        let ["UPID", _node, _pid, _start, _task, time, _worker, _id, _auth, ""] = fields.as_slice()
-        else {
-            return None;
-        };
-        i64::from_str_radix(time, 16).ok()
+        crate::time::of_task(&self.upid)
     }
 }
 

@@ -79,6 +79,18 @@ pub fn from_text(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(|time| time.as_second())
 }
 
+/// When a task began, in seconds since 1970, if its identifier
+/// (`UPID:node:pid:pstart:task-id:starttime:worker-type:worker-id:auth-id:`, numbers in hexadecimal
+/// digits) can be read.
+pub fn of_task(upid: &str) -> Option<i64> {
+    let fields: Vec<&str> = upid.split(':').collect();
+    let ["UPID", _node, _pid, _start, _task, time, _worker, _id, _auth, ""] = fields.as_slice()
+    else {
+        return None;
+    };
+    i64::from_str_radix(time, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,9 +25,7 @@ const PAUSE: Duration = Duration::from_millis(1050);
 /// Fails unless the store's file system keeps the time of access of a chunk that is touched. Leaves
 /// the chunk of 4 MiB of zeros in the store.
 pub fn check_atime(store: &Datastore, progress: &dyn Progress) -> Result<()> {
-    let content = vec![0; CONTENT_BYTES];
-    let digest = Digest::of(&content);
-    let blob = DataBlob::encode(&content, None, true)?;
+    let (digest, blob) = probe()?;
     let path = store.chunks().path(&digest);
     // Somebody may replace the chunk in between, once: then the times of two files were compared.
     for _ in 0..2 {
@@ -70,6 +68,12 @@ pub fn check_atime(store: &Datastore, progress: &dyn Progress) -> Result<()> {
             path.display()
         ),
     })
+}
+
+/// The chunk that is used.
+pub(super) fn probe() -> Result<(Digest, DataBlob)> {
+    let content = vec![0; CONTENT_BYTES];
+    Ok((Digest::of(&content), DataBlob::encode(&content, None, true)?))
 }
 
 fn pause(progress: &dyn Progress) -> Result<()> {

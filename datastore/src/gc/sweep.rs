@@ -118,7 +118,8 @@ fn sweep_folder(
     for entry in &entries {
         run.check()?;
         let Some(file) = ChunkFile::parse(entry) else { continue };
-        let in_use = file.is_in_use(prefix, marked, &entries);
+        let is_probed = !file.is_bad && run.probed == Some(file.digest);
+        let in_use = is_probed || file.is_in_use(prefix, marked, &entries);
         let judged = run
             .store
             .chunks()

@@ -53,6 +53,14 @@ impl GroupWriter {
         let is_new = has_no_owner && store.snapshots(namespace, group, &mut ())?.is_empty();
         if !is_new {
             // Before the writer exists: what belongs to somebody else must not be tidied up by it.
+            if has_no_owner {
+                return Err(Error::Refused {
+                    reason: format!(
+                        "backup group {group} has lost its owner, so nobody can back up to it; \
+                         'capstan group change-owner' gives it one"
+                    ),
+                });
+            }
             let found = store.owner(namespace, group)?;
             if !Datastore::is_owner(&found, owner) {
                 return Err(Error::Refused {

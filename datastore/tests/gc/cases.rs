@@ -337,6 +337,11 @@ fn the_check_of_times_leaves_the_chunk_of_zeros() {
     let status = collected(&world);
     assert!(world.has(&zeros));
     assert_eq!(status.disk_chunks, 1);
+    // The next dry run knows that the next collection will touch it.
+    world.set_atime(&zeros, 1);
+    let (plan, planned) = world.plan().unwrap();
+    assert_eq!((plan.len(), planned.disk_chunks), (0, 1));
+    assert_eq!(planned, collected(&world));
 }
 
 #[test]
