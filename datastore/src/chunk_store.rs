@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::blob::{BlobKind, ChunkName, DataBlob, ENCODED_CHUNK_BYTES_MAX};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::lock::ProcessLock;
 use crate::lock::chunk::ChunkMutexes;
 use crate::progress::Progress;
 use crate::storage::{Durability, FilesystemHandle, Kind, Meta, SharedStorage, replace_file};
@@ -101,24 +102,23 @@ impl ChunkStore {
     }
 
     pub(crate) fn open(storage: SharedStorage, base: &Path, sync_level: SyncLevel) -> ChunkStore {
-        let unsynced = Unsynced::new(SharedStorage::clone(&storage), base);
-        ChunkStore {
-            storage,
-            dir: base.join(CHUNKS_DIR),
-            sync_level,
-            mutexes: ChunkMutexes::of(base),
-            unsynced,
-        }
+        let dir = base.join(CHUNKS_DIR);
+        let unsynced = Unsynced::new(SharedStorage::clone(&storage), base, &dir);
+        ChunkStore { storage, dir, sync_level, mutexes: ChunkMutexes::of(base), unsynced }
     }
 
     /// Begins a session that will rely on chunks: opens the file systems of the chunks and of `dirs`,
-    /// and looks for chunks that others may not have synced.
-    pub(crate) fn begin_session(&self, dirs: &[&Path]) -> Result<OpenFilesystems> {
+    /// and looks for chunks that others may not have synced. `lock` is the store's process lock, which
+    /// the caller has.
+    pub(crate) fn begin_session(
+        &self,
+        lock: &ProcessLock,
+        dirs: &[&Path],
+    ) -> Result<OpenFilesystems> {
         let mut open: Vec<(PathBuf, Box<dyn FilesystemHandle>)> = Vec::new();
         if self.sync_level == SyncLevel::None {
             return Ok(OpenFilesystems(open));
         }
-        self.unsynced.look()?;
         let mut devices = Vec::new();
         for path in std::iter::once(self.dir.as_path()).chain(dirs.iter().copied()) {
             let meta = self.storage.meta(path).map_err(|e| Error::io("look at", path, e))?;
@@ -129,6 +129,8 @@ impl ChunkStore {
                 devices.push(meta.device);
             }
         }
+        // After the opening: what is written from now on either has its mark or is reported to us.
+        self.unsynced.look(&|| lock.is_alone())?;
         Ok(OpenFilesystems(open))
     }
 
@@ -155,8 +157,8 @@ impl ChunkStore {
     /// so ends what a crash or a failed sync left behind. Costs one look into the store's folder
     /// if nothing did. The number of chunks set aside.
     ///
-    /// The caller knows that no other process writes to the store.
-    pub(crate) fn settle(&self, progress: &dyn Progress) -> Result<u64> {
+    /// The caller knows that no other process writes to the store, and has begun a session.
+    pub(crate) fn settle(&self, open: &OpenFilesystems, progress: &dyn Progress) -> Result<u64> {
         if self.sync_level == SyncLevel::None {
             return Ok(0);
         }
@@ -212,9 +214,9 @@ impl ChunkStore {
         if unreadable > 0 {
             return Ok(set_aside);
         }
-        // Nobody may see a bad chunk come back after its mark is gone.
-        let synced = self.storage.sync_filesystem(&self.dir);
-        synced.map_err(|e| Error::io("sync", &self.dir, e))?;
+        // Nobody may see a bad chunk come back after its mark is gone; and what was read from memory,
+        // because its writer was killed a moment ago, must reach the disk.
+        self.sync_session(open)?;
         self.unsynced.settled(&marks)?;
         Ok(set_aside)
     }
@@ -304,8 +306,12 @@ impl ChunkStore {
         if !keep {
             return Ok(Existing::Replaced);
         }
-        self.storage.touch(path).map_err(|e| Error::io("touch", path, e))?;
-        Ok(Existing::Kept(meta.len))
+        match self.storage.touch(path) {
+            Ok(()) => Ok(Existing::Kept(meta.len)),
+            // Verification in another process set it aside since we looked.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Existing::Missing),
+            Err(error) => Err(Error::io("touch", path, error)),
+        }
     }
 
     /// Decides about a chunk whose length is not that of `blob`. That is legal, because compressors

@@ -128,9 +128,9 @@ pub fn collect(
 ) -> Result<Status> {
     let _guard = store.process_lock().try_exclusive()?;
     let run = Run::begin(store, options, progress)?;
-    let session = store.chunks().begin_session(&[])?;
+    let session = store.chunks().begin_session(store.process_lock(), &[])?;
     // Nobody else writes, so this is the time to look after what a crash left behind.
-    store.chunks().settle(progress)?;
+    store.chunks().settle(&session, progress)?;
     let status = std::thread::scope(|scope| {
         let check = || {
             let result = atime_check::check_atime(store, progress);
@@ -178,9 +178,13 @@ pub fn plan(
 }
 
 /// Times of access before this go. In whole seconds since 1970, like the arguments.
-fn min_atime(started: i64, oldest_writer: i64, cutoff_minutes: u32) -> i64 {
+///
+/// The reference leaves the margin out when the oldest writer began after the cut-off, be it by a second
+/// only. But the clock that stamps files is a little behind the one that was asked when the writer began,
+/// or is that of a file server: what the writer touched first may seem to be older than the writer.
+fn min_atime(started: i64, oldest_writer: Option<i64>, cutoff_minutes: u32) -> i64 {
     let min_atime = started - i64::from(cutoff_minutes) * 60;
-    if oldest_writer < min_atime { oldest_writer - WRITER_MARGIN_SECONDS } else { min_atime }
+    oldest_writer.map_or(min_atime, |writer| min_atime.min(writer - WRITER_MARGIN_SECONDS))
 }
 
 /// One collection.
@@ -216,12 +220,12 @@ impl<'a> Run<'a> {
         }
         // In this order: a writer that comes between the two is no older than the start.
         let started = time::now();
-        let oldest_writer = store.process_lock().oldest_shared().unwrap_or(started);
+        let oldest_writer = store.process_lock().oldest_shared();
         Ok(Run {
             store,
             options,
             progress,
-            oldest_writer,
+            oldest_writer: oldest_writer.unwrap_or(started),
             min_atime: min_atime(started, oldest_writer, options.cutoff_minutes),
             is_first_part: AtomicBool::new(true),
             probed: None,

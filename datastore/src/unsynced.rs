@@ -20,6 +20,9 @@
 //! whoever wants to rely on one reads it from the disk and checks its CRC ([`Unsynced::is_suspect`] is
 //! asked by [`crate::chunk_store`]). All others are believed by their length, and rightly:
 //!
+//! The mark keeps the file system open since before the first chunk, and the sync goes through that
+//! descriptor, too: a restore from tape stores chunks long before it begins a session of its own.
+//!
 //! * A chunk was written by a session that ended well: then it was synced.
 //! * It was written by a session that was cut off by a crash, or whose sync failed: then that session's
 //!   mark is still there, and is no younger than the chunk.
@@ -28,10 +31,23 @@
 //!   because that session has held the file system open since its beginning
 //!   ([`crate::storage::FilesystemHandle`]).
 //!
+//! A sync that fails although this process wrote nothing lost chunks of somebody who leaves no marks (the
+//! reference). It is told once, so a mark is left for it.
+//!
 //! Marks of other processes that run at this moment look like those of a crash. That only costs some
 //! reads, of chunks that both have in common and that the other one has just written.
 //!
-//! Times are compared with a margin of [`CLOCK_MARGIN_SECONDS`], for clocks that were set back.
+//! # A mark ends with its owner
+//!
+//! Only chunks that its owner wrote can have been hit, but a mark that lies there for a month makes a
+//! month's chunks suspect, and every backup would read them all. So whoever begins a session and finds
+//! marks while no other process has the process lock knows that their owners write no more, and *closes*
+//! them: he renames them to `…-until-<now>`. Chunks that are younger than that are believed. The marks
+//! are listed before the lock is looked at: an owner that is alive has the lock as long as it
+//! writes under its mark, and one that takes it afterwards looks whether its mark is still there.
+//!
+//! Times are compared with a margin of [`CLOCK_MARGIN_SECONDS`] on both sides, for clocks that were set
+//! and for file servers, which have their own.
 //!
 //! # The end of a mark
 //!
@@ -42,18 +58,21 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{LazyLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use crate::error::{Error, Result};
-use crate::storage::{Kind, SharedStorage};
+use crate::storage::{FilesystemHandle, Kind, SharedStorage};
 use crate::sync::{Mutex, MutexGuard};
+use crate::time;
 
 /// What the names of marks begin with. A name with a leading dot in the store's folder is nothing to
 /// other programs of the format.
 pub const MARK_PREFIX: &str = ".capstan-unsynced-";
 /// A chunk is suspect although it seems to be older than the mark by so much.
 pub const CLOCK_MARGIN_SECONDS: i64 = 86_400;
+/// Stands in the name of a mark before the time at which it was closed, seconds since 1970.
+const UNTIL: &str = "-until-";
 const MARK_MODE: u32 = 0o644;
 
 /// Marks that handles of this process hold. One handle may write while another one settles.
@@ -67,21 +86,53 @@ fn held() -> std::sync::MutexGuard<'static, HashSet<PathBuf>> {
 pub(crate) struct Unsynced {
     storage: SharedStorage,
     base: PathBuf,
-    /// Chunks written at or after this time are suspect.
-    suspect_since: AtomicI64,
+    /// The folder of chunks, which may be on another file system than `base`.
+    chunks: PathBuf,
+    suspects: RwLock<Suspects>,
     /// Marks of others were looked for.
     is_loaded: AtomicBool,
     state: Mutex<State>,
 }
 
+/// When suspect chunks were written.
+#[derive(Default)]
+struct Suspects {
+    /// As the marks of others say.
+    marked: Vec<Span>,
+    /// As syncs say that failed through this handle, whether or not a mark could be left.
+    failed: Vec<Span>,
+}
+
+/// From when until when, seconds since 1970, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    since: i64,
+    until: i64,
+}
+
+impl Span {
+    fn holds(&self, mtime: i64) -> bool {
+        (self.since.saturating_sub(CLOCK_MARGIN_SECONDS)
+            ..=self.until.saturating_add(CLOCK_MARGIN_SECONDS))
+            .contains(&mtime)
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// Our own mark.
-    mark: Option<PathBuf>,
+    mark: Option<OwnMark>,
     /// Chunks that are being written at this moment.
     writing: u64,
     /// Chunks whose writing has begun, ever.
     begun: u64,
+}
+
+/// The mark of this handle.
+struct OwnMark {
+    path: PathBuf,
+    /// Open since before the first chunk under this mark.
+    filesystem: Arc<dyn FilesystemHandle>,
 }
 
 /// Held while one chunk is written.
@@ -90,8 +141,8 @@ pub(crate) struct Writing<'a>(&'a Unsynced);
 impl Drop for Unsynced {
     fn drop(&mut self) {
         // Nobody is left to sync for it: the next settling does.
-        if let Some(path) = &self.state().mark {
-            held().remove(path);
+        if let Some(mark) = &self.state().mark {
+            held().remove(&mark.path);
         }
     }
 }
@@ -106,15 +157,27 @@ impl Drop for Writing<'_> {
 #[derive(Debug)]
 pub(crate) struct Mark {
     path: PathBuf,
-    since: i64,
+    span: Span,
+}
+
+impl Mark {
+    fn is_open(&self) -> bool {
+        self.span.until == i64::MAX
+    }
+}
+
+/// When a mark was closed, by its name; an open one never was.
+fn until(name: &str) -> i64 {
+    name.rsplit_once(UNTIL).and_then(|(_, time)| time.parse().ok()).unwrap_or(i64::MAX)
 }
 
 impl Unsynced {
-    pub(crate) fn new(storage: SharedStorage, base: &Path) -> Unsynced {
+    pub(crate) fn new(storage: SharedStorage, base: &Path, chunks: &Path) -> Unsynced {
         Unsynced {
             storage,
             base: base.to_path_buf(),
-            suspect_since: AtomicI64::new(i64::MAX),
+            chunks: chunks.to_path_buf(),
+            suspects: RwLock::default(),
             is_loaded: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -125,19 +188,36 @@ impl Unsynced {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for marks of others, as every session does first.
-    pub(crate) fn look(&self) -> Result<()> {
+    /// Looks for marks of others, as every session does first. `is_alone` is asked whether no other
+    /// process writes, if that matters.
+    pub(crate) fn look(&self, is_alone: &dyn Fn() -> Result<bool>) -> Result<()> {
         let state = self.state();
-        for mark in self.marks_except(state.mark.as_deref())? {
-            self.suspect(mark.since);
+        let mut marks = self.marks_except(state.mark.as_ref().map(|mark| mark.path.as_path()))?;
+        let is_dead = |mark: &Mark| mark.is_open() && !held().contains(&mark.path);
+        if marks.iter().any(is_dead) && is_alone()? {
+            for mark in marks.iter_mut().filter(|mark| is_dead(mark)) {
+                self.close(mark);
+            }
         }
+        self.suspects_mut().marked = marks.iter().map(|mark| mark.span).collect();
         self.is_loaded.store(true, Ordering::Release);
         Ok(())
     }
 
-    fn suspect(&self, since: i64) {
-        let since = since.saturating_sub(CLOCK_MARGIN_SECONDS);
-        self.suspect_since.fetch_min(since, Ordering::AcqRel);
+    /// Writes down that the owner of a mark writes no more. Durable whenever the system likes, and left
+    /// out if it cannot be done: a mark that stays open only costs reads.
+    fn close(&self, mark: &mut Mark) {
+        let now = time::now();
+        let Some(name) = mark.path.file_name().and_then(|name| name.to_str()) else { return };
+        let closed = mark.path.with_file_name(format!("{name}{UNTIL}{now}"));
+        if self.storage.rename(&mark.path, &closed).is_ok() {
+            mark.path = closed;
+            mark.span.until = now;
+        }
+    }
+
+    fn suspects_mut(&self) -> std::sync::RwLockWriteGuard<'_, Suspects> {
+        self.suspects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn marks_except(&self, own: Option<&Path>) -> Result<Vec<Mark>> {
@@ -148,12 +228,15 @@ impl Unsynced {
             let Some(name) = entry.name.filter(|name| name.starts_with(MARK_PREFIX)) else {
                 continue;
             };
-            let path = self.base.join(name);
+            let path = self.base.join(&name);
             if entry.kind != Kind::File || Some(path.as_path()) == own {
                 continue;
             }
             match self.storage.meta(&path) {
-                Ok(meta) => marks.push(Mark { path, since: meta.mtime }),
+                Ok(meta) => {
+                    let span = Span { since: meta.mtime, until: until(&name) };
+                    marks.push(Mark { path, span });
+                }
                 // Its owner has just finished.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("look at", &path, error)),
@@ -165,18 +248,31 @@ impl Unsynced {
     /// True if a chunk that was written at this time must be read before it is relied on.
     pub(crate) fn is_suspect(&self, mtime: i64) -> Result<bool> {
         if !self.is_loaded.load(Ordering::Acquire) {
-            self.look()?;
+            self.look(&|| Ok(false))?;
         }
-        Ok(mtime >= self.suspect_since.load(Ordering::Acquire))
+        let suspects = self.suspects.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(suspects.marked.iter().chain(&suspects.failed).any(|span| span.holds(mtime)))
     }
 
     /// Makes sure that there is a mark, durably, before a chunk is written; the writing ends when the
     /// result is dropped.
     pub(crate) fn begin_writing(&self) -> Result<Writing<'_>> {
         let mut state = self.state();
+        // A mark that was left over from an earlier session may have been closed since then.
+        if state.writing == 0
+            && let Some(mark) = &state.mark
+            && let Err(error) = self.storage.meta(&mark.path)
+        {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(Error::io("look at", &mark.path, error));
+            }
+            held().remove(&mark.path);
+            state.mark = None;
+        }
         if state.mark.is_none() {
-            let name = format!("{MARK_PREFIX}{}", uuid::Uuid::new_v4().simple());
-            let path = self.base.join(name);
+            let filesystem = self.storage.open_filesystem(&self.chunks);
+            let filesystem = filesystem.map_err(|e| Error::io("open", &self.chunks, e))?.into();
+            let path = self.new_path();
             // Held before it is there: whoever settles through another handle must not take it for
             // a dead one.
             held().insert(path.clone());
@@ -186,11 +282,15 @@ impl Unsynced {
                 held().remove(&path);
                 return Err(error);
             }
-            state.mark = Some(path);
+            state.mark = Some(OwnMark { path, filesystem });
         }
         state.begun += 1;
         state.writing += 1;
         Ok(Writing(self))
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.base.join(format!("{MARK_PREFIX}{}", uuid::Uuid::new_v4().simple()))
     }
 
     fn make_mark(&self, path: &Path) -> Result<()> {
@@ -207,24 +307,35 @@ impl Unsynced {
 
     /// Runs a sync of the file system and removes our mark if every chunk was covered by it.
     pub(crate) fn sync(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
-        let before = {
+        let (before, filesystem) = {
             let state = self.state();
-            (state.writing == 0).then_some(state.begun)
+            let filesystem = state.mark.as_ref().map(|mark| Arc::clone(&mark.filesystem));
+            ((state.writing == 0).then_some(state.begun), filesystem)
         };
-        let synced = sync();
+        let synced = sync().and_then(|()| match filesystem {
+            Some(own) => own.sync().map_err(|e| Error::io("sync", &self.chunks, e)),
+            None => Ok(()),
+        });
         let mut state = self.state();
         if let Err(error) = synced {
             // Some chunk is lost, and no later sync will tell: the system reports a failed write
             // once. The mark is left to the next settling, and from now on we suspect our own chunks.
-            if let Some(path) = state.mark.take() {
-                held().remove(&path);
-                let since = self.storage.meta(&path).map_or(i64::MIN, |meta| meta.mtime);
-                self.suspect(since);
-            }
+            let path = match state.mark.take() {
+                Some(mark) => mark.path,
+                None => {
+                    let path = self.new_path();
+                    // On a disk that fails it may fail, too; the error that is reported is the first.
+                    let _ = self.make_mark(&path);
+                    path
+                }
+            };
+            held().remove(&path);
+            let since = self.storage.meta(&path).map_or(i64::MIN, |meta| meta.mtime);
+            self.suspects_mut().failed.push(Span { since, until: time::now() });
             return Err(error);
         }
         if before == Some(state.begun)
-            && let Some(path) = state.mark.take()
+            && let Some(OwnMark { path, .. }) = state.mark.take()
         {
             // Durable whenever the system likes: a mark that comes back only costs some reads. So does
             // one that cannot be removed.
@@ -239,9 +350,7 @@ impl Unsynced {
         // Listed first: a mark that is made meanwhile is not in the list at all.
         let mut marks = self.marks_except(None)?;
         marks.retain(|mark| !held().contains(&mark.path));
-        for mark in &marks {
-            self.suspect(mark.since);
-        }
+        self.suspects_mut().marked.extend(marks.iter().map(|mark| mark.span));
         Ok(marks)
     }
 
@@ -256,11 +365,10 @@ impl Unsynced {
                 _ => {}
             }
         }
-        self.suspect_since.store(i64::MAX, Ordering::Release);
         // Others may have come meanwhile.
-        for mark in self.marks_except(state.mark.as_deref())? {
-            self.suspect(mark.since);
-        }
+        let rest = self.marks_except(state.mark.as_ref().map(|mark| mark.path.as_path()))?;
+        *self.suspects_mut() =
+            Suspects { marked: rest.iter().map(|mark| mark.span).collect(), failed: Vec::new() };
         Ok(())
     }
 }

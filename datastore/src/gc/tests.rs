@@ -7,18 +7,22 @@ fn the_cut_off_follows_the_clock_and_the_oldest_writer() {
     let s = 1_000_000_000;
     // (oldest writer, minutes, cut-off)
     let cases = [
-        (s, 1445, s - 86_700),
-        (s - 1, 1445, s - 86_700),
-        (s - 86_700, 1445, s - 86_700),
-        (s - 86_701, 1445, s - 86_701 - 300),
-        (s - 2 * 86_400 - 7, 1445, s - 2 * 86_400 - 307),
-        (s, 1, s - 60),
-        (s - 60, 1, s - 60),
-        (s - 61, 1, s - 361),
-        (s, 2880, s - 172_800),
+        (None, 1445, s - 86_700),
+        (None, 1, s - 60),
+        (None, 2880, s - 172_800),
+        (Some(s - 1), 1445, s - 86_700),
+        (Some(s - 86_400), 1445, s - 86_700),
+        // What a writer touches as it begins may be stamped with the second before.
+        (Some(s - 86_401), 1445, s - 86_701),
+        (Some(s - 86_700), 1445, s - 87_000),
+        (Some(s - 86_701), 1445, s - 86_701 - 300),
+        (Some(s - 2 * 86_400 - 7), 1445, s - 2 * 86_400 - 307),
+        (Some(s), 1, s - 300),
+        (Some(s - 60), 1, s - 360),
+        (Some(s - 61), 1, s - 361),
     ];
     for (oldest_writer, minutes, wanted) in cases {
-        assert_eq!(min_atime(s, oldest_writer, minutes), wanted, "{oldest_writer} {minutes}");
+        assert_eq!(min_atime(s, oldest_writer, minutes), wanted, "{oldest_writer:?} {minutes}");
     }
 }
 
@@ -48,7 +52,7 @@ fn chunks_of_a_long_writer_stay() {
     let mut run = Run::begin(&store, &options, &crate::progress::Silent).unwrap();
     assert_eq!((run.oldest_writer, run.min_atime), (s, s - 86_700));
     run.oldest_writer = w;
-    run.min_atime = min_atime(s, w, CUTOFF_MINUTES);
+    run.min_atime = min_atime(s, Some(w), CUTOFF_MINUTES);
     let status = run.parts(&Action::Remove, &mut || Ok(())).unwrap();
     assert_eq!((status.removed_chunks, status.pending_chunks, status.disk_chunks), (1, 1, 1));
     assert!(!store.chunks().path(&Digest::of(b"before")).exists());

@@ -150,7 +150,8 @@ impl SnapshotWriter {
         let dir = store.snapshot_dir(group.namespace(), &snapshot);
         // Chunks and snapshots may lie on file systems of their own.
         let group_dir = store.group_dir(group.namespace(), group.group());
-        let filesystems = store.chunks().begin_session(&[&group_dir, store.base()])?;
+        let filesystems =
+            store.chunks().begin_session(store.process_lock(), &[&group_dir, store.base()])?;
         if !store.make_dir(&dir)? {
             // Whoever is told so relies on it; its writer may have failed at the very last sync.
             store.storage().sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
@@ -539,7 +540,7 @@ impl Drop for SnapshotWriter {
             _ => match store.locks().manifest(self.namespace(), &self.snapshot) {
                 Ok(guard) => Some(guard),
                 // A manifest that stays has all its files: what is published is whole.
-                Err(_) => return,
+                Err(_) => return store.chunks().end_session(&self.filesystems),
             },
         };
         // The error that ended the backup is the one to report; what cannot be removed is only
