@@ -4,8 +4,8 @@
 //!
 //! * A chunk appears under its name complete or not at all: it is written under a temporary name
 //!   in the same folder and renamed.
-//! * A chunk that is already there is *touched*: garbage collection removes only what was not
-//!   touched for a day, so whoever relies on a chunk touches it first. Insertion and the
+//! * A chunk that is already there is *touched*: what no index names yet is kept by garbage collection
+//!   if it was touched since its oldest writer began, so whoever relies on a chunk touches it first. Insertion and the
 //!   collector's decision about one chunk exclude each other through a mutex, so a chunk is
 //!   either touched first and kept, or removed first and then written anew. Every rule here is about
 //!   one chunk, so there is a mutex for each of many parts of the digests: threads that store
@@ -171,10 +171,13 @@ impl ChunkStore {
         let mut unreadable = 0;
         let folders = self.storage.list(&self.dir).map_err(|e| Error::io("list", &self.dir, e))?;
         let folders = folders.into_iter().filter(|folder| folder.kind == Kind::Dir);
-        for dir in folders.filter_map(|folder| Some(self.dir.join(folder.name?))) {
-            let entries = match self.storage.list(&dir) {
+        let dirs: Vec<PathBuf> =
+            folders.filter_map(|folder| Some(self.dir.join(folder.name?))).collect();
+        for (done, dir) in dirs.iter().enumerate() {
+            progress.step("read", done as u64, dirs.len() as u64);
+            let entries = match self.storage.list(dir) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                entries => entries.map_err(|e| Error::io("list", &dir, e))?,
+                entries => entries.map_err(|e| Error::io("list", dir, e))?,
             };
             for entry in entries {
                 if progress.is_aborted() {
@@ -264,6 +267,15 @@ impl ChunkStore {
 
     /// Inserts an encoded chunk. If it is there already it is touched instead.
     pub fn insert(&self, digest: &Digest, blob: &DataBlob) -> Result<Inserted> {
+        // It could be written, and nobody would read it again.
+        if blob.encoded_len() > ENCODED_CHUNK_BYTES_MAX {
+            let len = blob.encoded_len();
+            return Err(Error::Refused {
+                reason: format!(
+                    "chunk {digest} has {len} bytes, and at most {ENCODED_CHUNK_BYTES_MAX} are allowed"
+                ),
+            });
+        }
         let path = self.path(digest);
         let _guard = self.lock(digest);
         let existing = self.keep_existing(digest, blob, &path)?;
@@ -557,6 +569,21 @@ mod tests {
         store.insert(&digest, &blob).unwrap();
         assert_eq!(store.set_aside(&digest, &|_| true).unwrap(), None);
         assert_eq!(store.read(&digest).unwrap(), blob);
+    }
+
+    /// What would be stored could not be read again.
+    #[test]
+    fn a_chunk_that_is_too_long_is_refused() {
+        let (_dir, store) = store();
+        let digest = Digest([0; 32]);
+        let blob = |len: u64| {
+            let content = vec![7; len as usize];
+            DataBlob::encode(&content, None, false).unwrap()
+        };
+        let longest = ENCODED_CHUNK_BYTES_MAX - blob(1).encoded_len() + 1;
+        store.insert(&digest, &blob(longest)).unwrap();
+        assert_eq!(store.read(&digest).unwrap().encoded_len(), ENCODED_CHUNK_BYTES_MAX);
+        assert!(store.insert(&Digest([0x2c; 32]), &blob(longest + 1)).is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //!
 //! * A chunk was written by a session that ended well: then it was synced.
 //! * It was written by a session that was cut off by a crash, or whose sync failed: then that session's
-//!   mark is still there, and is no younger than the chunk.
+//!   mark is still there, is no younger than the chunk, and was closed later if it was closed.
 //! * It is being written now, by this process or by another one: then it is in the memory of this
 //!   machine, and the sync at the end of our own session makes it durable or reports that it failed,
 //!   because that session has held the file system open since its beginning
@@ -194,7 +194,8 @@ impl Unsynced {
         let state = self.state();
         let mut marks = self.marks_except(state.mark.as_ref().map(|mark| mark.path.as_path()))?;
         let is_dead = |mark: &Mark| mark.is_open() && !held().contains(&mark.path);
-        if marks.iter().any(is_dead) && is_alone()? {
+        // Who cannot say is not alone.
+        if marks.iter().any(is_dead) && is_alone().unwrap_or(false) {
             for mark in marks.iter_mut().filter(|mark| is_dead(mark)) {
                 self.close(mark);
             }
@@ -208,6 +209,11 @@ impl Unsynced {
     /// out if it cannot be done: a mark that stays open only costs reads.
     fn close(&self, mark: &mut Mark) {
         let now = time::now();
+        // A machine without a clock of its own may not know yet, after the very power cut that this is
+        // about, how late it is.
+        if now < mark.span.since {
+            return;
+        }
         let Some(name) = mark.path.file_name().and_then(|name| name.to_str()) else { return };
         let closed = mark.path.with_file_name(format!("{name}{UNTIL}{now}"));
         if self.storage.rename(&mark.path, &closed).is_ok() {

@@ -9,7 +9,7 @@
 //! 2. every index and blob was written under a temporary name, synced and renamed;
 //! 3. everything so far is made durable: one `syncfs` of the file system, through a descriptor that
 //!    is open since before the first chunk, so that it reports whatever could not be written
-//!    meanwhile (at [`SyncLevel::File`] most of it was synced file by file before);
+//!    meanwhile, also before this session if the same handle of the store wrote it (at [`SyncLevel::File`] most of it was synced file by file before);
 //! 4. the manifest is written under a temporary name, synced, renamed, and its folder synced.
 //!
 //! A crash before the rename in step 4 leaves a folder without manifest, which nobody takes for a

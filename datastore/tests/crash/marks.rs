@@ -154,6 +154,18 @@ fn a_mark_does_not_outlive_its_owner() {
     }
 }
 
+/// After a power cut a machine without a clock of its own does not know how late it is: a mark from the
+/// future says so.
+#[test]
+fn a_mark_is_not_closed_by_a_clock_that_was_set_back() {
+    const DAY: i64 = 86_400;
+    let now = datastore::time::now();
+    let open = format!("{MARK_PREFIX}0123");
+    let (reads, world) = reads_beside(&open, now + 10 * DAY, now + 12 * DAY);
+    assert!(reads > 0);
+    assert!(world.fs.files().iter().any(|path| path.ends_with(&open)));
+}
+
 /// A process that writes somewhere keeps marks open: one of them may be its own.
 #[test]
 fn a_mark_is_not_closed_while_another_process_writes() {
