@@ -8,7 +8,7 @@ use crate::chunk_store::{CHUNKS_DIR, ChunkStore, SyncLevel};
 use crate::error::{Error, Result};
 use crate::hierarchy::{
     ArchiveKind, BackupGroup, BackupType, MANIFEST_NAME, NAMESPACE_DEPTH_MAX, Namespace,
-    PROTECTED_NAME, SnapshotPath, is_safe_id, qualified_name,
+    OWNER_NAME, PROTECTED_NAME, SnapshotPath, is_safe_id, qualified_name,
 };
 use crate::lock::{LOCKS_DIR, Locks, ProcessLock};
 use crate::storage::{
@@ -417,7 +417,7 @@ impl Datastore {
 
     /// Who owns a group: the first line of its `owner` file.
     pub fn owner(&self, namespace: &Namespace, group: &BackupGroup) -> Result<String> {
-        let path = self.group_dir(namespace, group).join("owner");
+        let path = self.group_dir(namespace, group).join(OWNER_NAME);
         let content = self
             .storage
             .read(&path, SMALL_FILE_BYTES_MAX)

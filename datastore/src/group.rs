@@ -9,17 +9,12 @@ use std::io;
 
 use crate::datastore::{Datastore, FILE_MODE, SMALL_FILE_BYTES_MAX};
 use crate::error::{Error, Result};
-use crate::hierarchy::{BackupGroup, Namespace, SnapshotPath};
+use crate::hierarchy::{BackupGroup, NOTES_NAME, Namespace, OWNER_NAME, SnapshotPath};
 use crate::lock::Guard;
 use crate::progress::Progress;
 use crate::snapshot::group::check_owner;
 use crate::snapshot::remove::{GroupFolder, SnapshotPlan};
 use crate::storage::{Durability, Kind, replace_file};
-
-/// Name of the file with a group's owner.
-pub const OWNER_NAME: &str = "owner";
-/// Name of the file with a group's notes.
-pub const NOTES_NAME: &str = "notes";
 
 /// What the removal of a group would do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,14 +58,6 @@ impl GroupRemoval {
     pub fn is_complete(&self) -> bool {
         self.folder == GroupFolder::Removed
     }
-}
-
-/// True for a temporary file of an interrupted change of owner or notes. The reference has used
-/// both forms of temporary names; here they are the same because these files have no extension.
-pub(crate) fn is_leftover(name: &str) -> bool {
-    [OWNER_NAME, NOTES_NAME]
-        .iter()
-        .any(|target| name.strip_prefix(target).is_some_and(|rest| rest.starts_with(".tmp_")))
 }
 
 impl Datastore {

@@ -28,6 +28,10 @@ pub const ENCRYPTED_KEY_NAME: &str = "rsa-encrypted.key.blob";
 pub const CATALOG_NAME: &str = "catalog.pcat1.didx";
 /// Marks a snapshot that must not be removed.
 pub const PROTECTED_NAME: &str = ".protected";
+/// Name of the file with a group's owner.
+pub const OWNER_NAME: &str = "owner";
+/// Name of the file with a group's notes.
+pub const NOTES_NAME: &str = "notes";
 
 /// True for `[A-Za-z0-9_][A-Za-z0-9._-]*`: what ids, namespace components and names of archives
 /// are made of.

@@ -7,8 +7,8 @@ use super::names;
 use super::{Checker, Kind, Remedy, Repair, Severity};
 use crate::error::Result;
 use crate::hierarchy::{
-    ArchiveKind, BackupGroup, BackupType, CLIENT_LOG_NAME, MANIFEST_NAME, Namespace,
-    PROTECTED_NAME, SnapshotPath,
+    ArchiveKind, BackupGroup, BackupType, CLIENT_LOG_NAME, MANIFEST_NAME, NOTES_NAME, Namespace,
+    OWNER_NAME, PROTECTED_NAME, SnapshotPath,
 };
 use crate::lock::Mode;
 use crate::snapshot::reader::load_manifest;
@@ -119,9 +119,12 @@ impl Checker<'_> {
             match entry.kind {
                 EntryKind::File => {
                     foreign += u64::from(self.meta(&path).is_some_and(|m| self.is_foreign(&m)));
-                    if ["owner", "notes"].iter().any(|file| names::is_temporary_of(name, file)) {
+                    if [OWNER_NAME, NOTES_NAME]
+                        .iter()
+                        .any(|file| names::is_temporary_of(name, file))
+                    {
                         self.temporary(&path);
-                    } else if !matches!(name, "owner" | "notes") {
+                    } else if !matches!(name, OWNER_NAME | NOTES_NAME) {
                         self.stray(&path, entry.kind)?;
                     }
                 }
@@ -139,7 +142,7 @@ impl Checker<'_> {
                     }
                     None => self.stray(&path, entry.kind)?,
                 },
-                kind if matches!(name, "owner" | "notes") => {
+                kind if matches!(name, OWNER_NAME | NOTES_NAME) => {
                     self.wrong_kind(&path, kind, "a file of the group")?;
                 }
                 kind => self.stray(&path, kind)?,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::datastore::{Datastore, FILE_MODE};
 use crate::error::{Error, Result};
-use crate::hierarchy::{BackupGroup, Namespace, is_safe_id};
+use crate::hierarchy::{BackupGroup, Namespace, OWNER_NAME, is_safe_id};
 use crate::lock::Guard;
 use crate::storage::replace_file;
 
@@ -44,7 +44,7 @@ impl GroupWriter {
         }
         store.make_dir(&dir)?;
         // What a crash between folder and owner left behind holds nothing and is taken for new.
-        let owner_path = dir.join("owner");
+        let owner_path = dir.join(OWNER_NAME);
         let has_no_owner = match store.storage().meta(&owner_path) {
             Ok(_) => false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -109,12 +109,12 @@ impl GroupWriter {
         // stays too: only what a new group consists of is removed.
         let alone = storage
             .list(&dir)
-            .is_ok_and(|entries| entries.iter().all(|e| e.name.as_deref() == Some("owner")));
+            .is_ok_and(|entries| entries.iter().all(|e| e.name.as_deref() == Some(OWNER_NAME)));
         if !alone {
             return false;
         }
         // A failure may have come before the owner was written: without it the folder can go too.
-        let owner = storage.remove_file(&dir.join("owner"));
+        let owner = storage.remove_file(&dir.join(OWNER_NAME));
         owner.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
             && storage.remove_dir(&dir).is_ok()
     }

@@ -31,8 +31,9 @@ use std::path::Path;
 
 use crate::datastore::{Datastore, FILE_MODE, SnapshotInfo};
 use crate::error::{Error, Result};
-use crate::group::{NOTES_NAME, OWNER_NAME, is_leftover};
-use crate::hierarchy::{BackupGroup, MANIFEST_NAME, Namespace, SnapshotPath, qualified_name};
+use crate::hierarchy::{
+    BackupGroup, MANIFEST_NAME, NOTES_NAME, Namespace, OWNER_NAME, SnapshotPath, qualified_name,
+};
 use crate::lock::{Guard, Mode};
 use crate::storage::{Kind, Storage, remove_tree, replace_file};
 use crate::time;
@@ -310,6 +311,14 @@ impl GroupContent {
         };
         Some(format!("its folder holds what no backup put there: {}{more}", names.join(", ")))
     }
+}
+
+/// True for a temporary file of an interrupted change of owner or notes. The reference has used
+/// both forms of temporary names; here they are the same because these files have no extension.
+fn is_leftover(name: &str) -> bool {
+    [OWNER_NAME, NOTES_NAME]
+        .iter()
+        .any(|target| name.strip_prefix(target).is_some_and(|rest| rest.starts_with(".tmp_")))
 }
 
 /// Removes the folder of a snapshot in the order that the head of this file argues for. A folder
