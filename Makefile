@@ -39,7 +39,8 @@ fuzz: setup
 
 # Killed, crowded and starved for an hour or so; the short versions run with the tests.
 hunt: setup
-	CAPSTAN_KILLS=1000 CAPSTAN_CLIENTS=32 CAPSTAN_GENERATIONS=200 $(CARGO) test --release --locked --test hunt -- --nocapture --test-threads 1
+	CAPSTAN_KILLS=$${CAPSTAN_KILLS:-1000} CAPSTAN_CLIENTS=$${CAPSTAN_CLIENTS:-32} \
+	CAPSTAN_GENERATIONS=$${CAPSTAN_GENERATIONS:-200} $(CARGO) test --release --locked --test hunt -- --nocapture --test-threads 1
 
 # The collector and its neighbours in many orders, one by one; MODEL_ORDERS of each kind.
 MODEL_ORDERS ?= 20000
