@@ -47,6 +47,7 @@ use crate::hierarchy::{ArchiveKind, BackupType, Namespace};
 use crate::lock::LOCKS_DIR;
 use crate::progress::Progress;
 use crate::storage::{Entry, Kind as EntryKind, Meta, Storage};
+use crate::unsynced::MARK_PREFIX;
 use crate::{chunk_store, gc, time};
 
 use references::References;
@@ -125,6 +126,9 @@ pub enum Kind {
     UnlistedFile,
     /// Lock files of things that are gone.
     StaleLocks,
+    /// A mark of chunks that may not have reached the disk ([`crate::unsynced`]): somebody writes, or was
+    /// cut off.
+    UnsyncedMark,
     /// The file with the result of the last garbage collection cannot be read.
     GcStatus,
     /// An index names chunks that are not there.
@@ -289,6 +293,9 @@ impl Checker<'_> {
                 (name, EntryKind::Dir) if names::is_temporary_of(name, ".chunks_new") => {
                     self.unfinished_store(&path)?;
                 }
+                (name, EntryKind::File) if name.starts_with(MARK_PREFIX) => {
+                    self.unsynced_mark(&path);
+                }
                 (name, _)
                     if name == "ns" || BackupType::ALL.iter().any(|ty| ty.as_str() == name) => {}
                 _ => unknown.push(entry),
@@ -311,6 +318,18 @@ impl Checker<'_> {
             let detail = format!("the lock file holds {} bytes", meta.len);
             self.report(Kind::Stray, Severity::Info, path, detail, Remedy::ByHand(reason));
         }
+    }
+
+    /// Nobody may take it for a leftover of no use: without it chunks would be believed that a crash
+    /// damaged.
+    fn unsynced_mark(&mut self, path: &Path) {
+        let Some(meta) = self.meta(path) else { return };
+        self.ownership(path, &meta);
+        let detail = "a backup is running, or was cut off: chunks of that time are read before one \
+                      relies on them";
+        let reason = "the next 'capstan datastore gc' looks after it; do not remove it";
+        let remedy = Remedy::ByHand(reason.into());
+        self.report(Kind::UnsyncedMark, Severity::Info, path, detail, remedy);
     }
 
     fn gc_status(&mut self, path: &Path) {

@@ -214,6 +214,9 @@ const TOLD: &[(&str, Kind, Severity, &str, Seed)] = &[
     ("a stray file", Kind::Stray, Severity::Warning, "letter", |w| {
         w.write("letter", b"dear");
     }),
+    ("a writer that was cut off", Kind::UnsyncedMark, Severity::Info, ".capstan-unsynced-0", |w| {
+        w.write(".capstan-unsynced-0", b"");
+    }),
     ("a hidden stray", Kind::Stray, Severity::Warning, ".hidden", |w| {
         w.write(".hidden/x.didx", b"x");
     }),
