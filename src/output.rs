@@ -81,6 +81,15 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     text
 }
 
+/// The beginning of a text of any length, for a column that is there for an overview.
+pub fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.split_at(end).0),
+        None => text.to_owned(),
+    }
+}
+
 /// Text of somebody else for a terminal: what would move its cursor, or begin another line of a table,
 /// is shown as `?`.
 fn printable(text: String) -> String {
@@ -150,6 +159,13 @@ mod tests {
     fn tables_have_no_trailing_blanks() {
         let text = table(&["name", "size"], [vec!["a".into(), String::new()]]);
         assert_eq!(text, "name  size\na\n");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(short("ü"), "ü");
+        assert_eq!(short(&"ü".repeat(80)), "ü".repeat(80));
+        assert_eq!(short(&"ü".repeat(81)), format!("{}…", "ü".repeat(80)));
     }
 
     #[test]

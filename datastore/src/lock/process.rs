@@ -98,14 +98,14 @@ impl ProcessLock {
     fn set(&self, kind: libc::c_int) -> Result<bool> {
         let range = whole_file(kind);
         let Some(file) = &self.file else {
-            return Err(Error::io("lock", &self.path, io::ErrorKind::ReadOnlyFilesystem.into()));
+            return Err(Error::io("lock", &self.path, why_not_writable(&self.path)));
         };
         match fcntl(file, FcntlArg::F_OFD_SETLK(&range)) {
             Ok(_) => Ok(true),
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
             // It could only be opened for reading, see `open_file`.
             Err(nix::errno::Errno::EBADF) => {
-                Err(Error::io("lock", &self.path, io::ErrorKind::ReadOnlyFilesystem.into()))
+                Err(Error::io("lock", &self.path, why_not_writable(&self.path)))
             }
             Err(errno) => Err(Error::io("lock", &self.path, errno.into())),
         }
@@ -243,6 +243,14 @@ fn open_file(base: &Path, path: &Path) -> io::Result<Option<File>> {
             }
             Ok(Some(file))
         }
+    }
+}
+
+/// The reason for the person who may have to become another user, or to mount the store anew.
+fn why_not_writable(path: &Path) -> io::Error {
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
+        _ => io::ErrorKind::ReadOnlyFilesystem.into(),
     }
 }
 

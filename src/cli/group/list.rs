@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::place::PlaceArgs;
 use crate::config::Places;
-use crate::output::{OutputArgs, table};
+use crate::output::{OutputArgs, short, table};
 use crate::progress::Bar;
 
 /// List backup groups
@@ -89,7 +89,7 @@ pub fn run(places: &Places, args: &ListArgs) -> Result<Outcome> {
                 group.newest.as_ref().map(SnapshotPath::time_text).unwrap_or_default(),
                 group.backup_count.to_string(),
                 group.owner.clone().unwrap_or_default(),
-                group.comment.clone().unwrap_or_default(),
+                group.comment.as_deref().map(short).unwrap_or_default(),
             ]
         });
         table(&["group", "last-backup", "backup-count", "owner", "comment"], rows)

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::cli::Outcome;
 use crate::cli::place::PlaceArgs;
 use crate::config::Places;
-use crate::output::{OutputArgs, bytes, table};
+use crate::output::{OutputArgs, bytes, short, table};
 use crate::progress::Bar;
 
 /// List snapshots
@@ -200,7 +200,7 @@ pub fn run(places: &Places, args: &ListArgs) -> Result<Outcome> {
                 .map(|file| file.filename.rsplit_once('.').map_or("", |(given, _)| given))
                 .collect();
             let owner = snapshot.owner.clone().unwrap_or_default();
-            let comment = snapshot.comment.clone().unwrap_or_default();
+            let comment = snapshot.comment.as_deref().map(short).unwrap_or_default();
             let name = snapshot.name.clone();
             let verified = match snapshot.verification.as_ref().map(|verified| &verified.state) {
                 None => "",
