@@ -98,13 +98,17 @@ pub enum Index {
 impl Index {
     /// Reads the index at `path`, whose name tells its kind.
     pub fn load(storage: &dyn Storage, path: &Path) -> Result<Index> {
+        Index::load_from(storage, path, path)
+    }
+
+    /// Reads the index that will be at `path`, whose name tells its kind, and lies at `place` now.
+    pub(crate) fn load_from(storage: &dyn Storage, place: &Path, path: &Path) -> Result<Index> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let kind = ArchiveKind::of(name);
-        let file = storage.open(path).map_err(|e| Error::io("open", path, e))?;
-        let len = file.len().map_err(|e| Error::io("read", path, e))?;
-        let content = read_all(&*file, len, path)?;
+        let file = storage.open(place).map_err(|e| Error::io("open", place, e))?;
+        let len = file.len().map_err(|e| Error::io("read", place, e))?;
+        let content = read_all(&*file, len, place)?;
         let what = path.display();
-        match kind {
+        match ArchiveKind::of(name) {
             Some(ArchiveKind::DynamicIndex) => {
                 Ok(Index::Dynamic(DynamicIndex::decode(&content, &what)?))
             }

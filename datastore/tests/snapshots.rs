@@ -356,6 +356,23 @@ fn odd_names_are_left_out_of_listings_and_told() {
     assert_eq!(odd.len(), 2, "{odd:?}");
 }
 
+/// Garbage collection stops at an index that is none, wherever it lies.
+#[test]
+fn an_index_from_tape_that_is_none_never_has_its_name() {
+    let (_dir, store) = new_store();
+    let wanted = snapshot("host/elsa/2024-05-01T10:00:00Z");
+    let group = GroupWriter::open(&store, &Namespace::root(), wanted.group(), "root@pam").unwrap();
+    let writer = SnapshotWriter::begin_restore(&group, wanted.time()).unwrap();
+    for name in ["root.pxar.didx", "disk.img.fidx"] {
+        let error = writer.copy_file(name, &mut &b"garbage"[..]).unwrap_err();
+        assert!(error.is_damaged() && error.to_string().contains(name), "{error}");
+    }
+    let dir = store.snapshot_dir(&Namespace::root(), &wanted);
+    assert_eq!(names_in(&dir), [""; 0]);
+    writer.copy_file("vm.conf.blob", &mut &b"anything"[..]).unwrap();
+    assert_eq!(names_in(&dir), ["vm.conf.blob"]);
+}
+
 #[test]
 fn a_restored_snapshot_needs_all_its_chunks() {
     let (_dir, source) = new_store();

@@ -331,8 +331,16 @@ impl SnapshotWriter {
             if self.store().sync_level() != SyncLevel::None {
                 file.sync().map_err(|e| Error::io("sync", &temp, e))?;
             }
+            // Before it has its name: an index that is none would stop garbage collection, ours and the
+            // reference's.
+            let facts = if kind == ArchiveKind::Blob {
+                (len, hasher.finish())
+            } else {
+                let index = Index::load_from(&*storage, &temp, &path)?;
+                (index.content_size(), index.compute_csum())
+            };
             storage.rename(&temp, &path).map_err(|e| Error::io("rename", &temp, e))?;
-            Ok((len, hasher.finish()))
+            Ok(facts)
         };
         let (size, csum) = copy().inspect_err(|_| {
             // The error is what counts; the folder is removed with everything in it.
@@ -341,12 +349,6 @@ impl SnapshotWriter {
         if filename == CLIENT_LOG_NAME {
             return Ok(());
         }
-        let (size, csum) = if kind == ArchiveKind::Blob {
-            (size, csum)
-        } else {
-            let index = Index::load(&*storage, &path)?;
-            (index.content_size(), index.compute_csum())
-        };
         // The mode comes from the manifest; see `check_files`.
         self.registered(filename, size, csum, CryptMode::None).map(|_| ())
     }
