@@ -1,10 +1,11 @@
-//! The targets, one a module.
+//! The targets, one a module, and what both kinds of index have in common.
 
 pub mod blob;
 pub mod catalog;
 pub mod chunker;
 pub mod dynamic_index;
 pub mod fixed_index;
+mod index;
 pub mod key_file;
 pub mod manifest;
 pub mod pxar;
