@@ -1,7 +1,7 @@
 //! The model itself: what a crash may and may not do.
 
 use super::*;
-use crate::storage::{Durability, replace_file};
+use crate::storage::{Durability, Storage, replace_file};
 
 fn fs() -> CrashFs {
     CrashFs::new(Path::new("/store"))
