@@ -78,9 +78,7 @@ impl Checker<'_> {
                 Ok(child) => self.namespace(&child)?,
                 Err(error) => {
                     let detail = format!("{error}: garbage collection stops at it");
-                    let remedy = Remedy::ByHand("rename it or move it elsewhere".into());
-                    self.report(Kind::OddNamespace, Severity::Error, &path, detail, remedy);
-                    self.stray(&path, entry.kind)?;
+                    self.odd_name(Kind::OddNamespace, Severity::Error, &path, detail)?;
                 }
             }
         }
@@ -99,13 +97,24 @@ impl Checker<'_> {
                 Ok(group) => self.group(namespace, &group)?,
                 Err(error) => {
                     let detail = format!("{error}: listings leave it out");
-                    let remedy = Remedy::ByHand("rename it or move it elsewhere".into());
-                    self.report(Kind::OddGroupName, Severity::Warning, &path, detail, remedy);
-                    self.stray(&path, entry.kind)?;
+                    self.odd_name(Kind::OddGroupName, Severity::Warning, &path, detail)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// A folder where one of the format's stands, under a name that the format does not allow there.
+    fn odd_name(
+        &mut self,
+        kind: Kind,
+        severity: Severity,
+        path: &Path,
+        detail: impl Into<String>,
+    ) -> Result<()> {
+        let remedy = Remedy::ByHand("rename it or move it elsewhere".into());
+        self.report(kind, severity, path, detail, remedy);
+        self.stray(path, EntryKind::Dir)
     }
 
     fn group(&mut self, namespace: &Namespace, group: &BackupGroup) -> Result<()> {
@@ -136,9 +145,7 @@ impl Checker<'_> {
                     None if name.len() == 20 && name.ends_with('Z') => {
                         let detail = "its name is that of no time: the reference cannot list the \
                                       group, and Capstan leaves it out";
-                        let remedy = Remedy::ByHand("rename it or move it elsewhere".into());
-                        self.report(Kind::OddSnapshotName, Severity::Error, &path, detail, remedy);
-                        self.stray(&path, entry.kind)?;
+                        self.odd_name(Kind::OddSnapshotName, Severity::Error, &path, detail)?;
                     }
                     None => self.stray(&path, entry.kind)?,
                 },
