@@ -2,6 +2,7 @@
 
 mod backup;
 mod changer;
+mod configured;
 mod drive;
 mod labels;
 mod media;

@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use changer::{Changer, EntryKind};
 use clap::{Args, Subcommand};
 use scsi::Connect as _;
-use serde::Serialize;
 
+use super::configured;
 use super::station::find_changer;
 use crate::cli::Outcome;
 use crate::config::{ChangerConfig, Places, Tape, check_name};
@@ -106,21 +106,12 @@ pub struct StatusArgs {
     output: OutputArgs,
 }
 
-/// A changer as it is listed.
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    config: &'a ChangerConfig,
-}
-
 pub fn run(places: &Places, command: &ChangerCommand) -> Result<Outcome> {
     match command {
         ChangerCommand::Create(args) => create(places, args),
         ChangerCommand::List(args) => {
             let tape: Tape = places.load()?;
-            let listed: Vec<Listed<'_>> =
-                tape.changer.iter().map(|(name, config)| Listed { name, config }).collect();
+            let listed = configured::list(&tape.changer);
             args.output.print(&listed, |listed| {
                 let rows = listed.iter().map(|l| vec![l.name.to_owned(), l.config.path.clone()]);
                 table(&["name", "path"], rows)
@@ -149,9 +140,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("changer", &args.name, 3)?;
     let path = check_address(&args.path)?;
     places.change(|tape: &mut Tape| {
-        if tape.changer.contains_key(&args.name) {
-            bail!("there is a changer '{}' already", args.name);
-        }
+        configured::check_new("changer", &tape.changer, &args.name)?;
         if let Some((other, _)) = tape.changer.iter().find(|(_, c)| c.path == path) {
             bail!("changer '{other}' has this address already");
         }
@@ -170,11 +159,8 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
 
 fn show(places: &Places, args: &ShowArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
-    let config = tape
-        .changer
-        .get(&args.name)
-        .with_context(|| format!("there is no changer '{}'", args.name))?;
-    args.output.print(&Listed { name: &args.name, config }, |listed| {
+    let listed = configured::find("changer", &tape.changer, &args.name)?;
+    args.output.print(&listed, |listed| {
         let slots: Vec<_> = listed.config.export_slots.iter().map(u64::to_string).collect();
         let rows = [
             ("name", listed.name.to_owned()),
@@ -190,10 +176,7 @@ fn show(places: &Places, args: &ShowArgs) -> Result<Outcome> {
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     let path = args.path.as_deref().map(check_address).transpose()?;
     places.change(|tape: &mut Tape| {
-        let config = tape
-            .changer
-            .get_mut(&args.name)
-            .with_context(|| format!("there is no changer '{}'", args.name))?;
+        let config = configured::find_mut("changer", &mut tape.changer, &args.name)?;
         if let Some(path) = path {
             config.path = path;
         }
@@ -214,10 +197,7 @@ fn remove(places: &Places, args: &RemoveArgs) -> Result<Outcome> {
         if let Some((drive, _)) = user {
             bail!("drive '{drive}' uses changer '{}'; change that first", args.name);
         }
-        match tape.changer.remove(&args.name) {
-            Some(_) => Ok(()),
-            None => bail!("there is no changer '{}'", args.name),
-        }
+        configured::remove("changer", &mut tape.changer, &args.name)
     })?;
     Ok(Outcome::Complete)
 }

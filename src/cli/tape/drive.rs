@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 use pbs_tape::drive::Drive;
 use scsi::Connect as _;
 use scsi::discover::{Kind, Roots};
-use serde::Serialize;
 
+use super::configured::{self, Listed};
 use super::station;
 use crate::cli::Outcome;
 use crate::config::{DriveConfig, Places, Tape, check_name};
@@ -97,39 +97,25 @@ pub struct ScanArgs {
     output: OutputArgs,
 }
 
-/// A drive as it is listed.
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    config: &'a DriveConfig,
-}
-
 pub fn run(places: &Places, command: &DriveCommand) -> Result<Outcome> {
     match command {
         DriveCommand::Create(args) => create(places, args),
         DriveCommand::List(args) => {
             let tape: Tape = places.load()?;
-            let listed: Vec<Listed<'_>> =
-                tape.drive.iter().map(|(name, config)| Listed { name, config }).collect();
+            let listed = configured::list(&tape.drive);
             args.output.print(&listed, |listed| table_of(listed))?;
             Ok(Outcome::Complete)
         }
         DriveCommand::Show(args) => {
             let tape: Tape = places.load()?;
-            let config = tape
-                .drive
-                .get(&args.name)
-                .with_context(|| format!("there is no drive '{}'", args.name))?;
-            let listed = Listed { name: &args.name, config };
+            let listed = configured::find("drive", &tape.drive, &args.name)?;
             args.output.print(&listed, |listed| table_of(std::slice::from_ref(listed)))?;
             Ok(Outcome::Complete)
         }
         DriveCommand::Update(args) => update(places, args),
         DriveCommand::Remove(args) => {
-            places.change(|tape: &mut Tape| match tape.drive.remove(&args.name) {
-                Some(_) => Ok(()),
-                None => bail!("there is no drive '{}'", args.name),
+            places.change(|tape: &mut Tape| {
+                configured::remove("drive", &mut tape.drive, &args.name)
             })?;
             Ok(Outcome::Complete)
         }
@@ -138,7 +124,7 @@ pub fn run(places: &Places, command: &DriveCommand) -> Result<Outcome> {
     }
 }
 
-fn table_of(listed: &[Listed<'_>]) -> String {
+fn table_of(listed: &[Listed<'_, DriveConfig>]) -> String {
     let rows = listed.iter().map(|drive| {
         let changer = drive.config.changer.clone();
         let number = changer.as_ref().map(|_| drive.config.changer_drivenum.to_string());
@@ -171,9 +157,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("drive", &args.name, 3)?;
     let path = check_address(&args.path)?;
     places.change(|tape: &mut Tape| {
-        if tape.drive.contains_key(&args.name) {
-            bail!("there is a drive '{}' already", args.name);
-        }
+        configured::check_new("drive", &tape.drive, &args.name)?;
         if let Some((other, _)) = tape.drive.iter().find(|(_, d)| d.path == path) {
             bail!("drive '{other}' has this address already");
         }
@@ -200,10 +184,7 @@ fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
         if let Some(changer) = &changer {
             check_changer(tape, changer)?;
         }
-        let drive = tape
-            .drive
-            .get_mut(&args.name)
-            .with_context(|| format!("there is no drive '{}'", args.name))?;
+        let drive = configured::find_mut("drive", &mut tape.drive, &args.name)?;
         if let Some(path) = path {
             drive.path = path;
         }

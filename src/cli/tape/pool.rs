@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use pbs_tape::media::PoolConfig as Pool;
-use serde::Serialize;
 
+use super::configured::{self, Listed};
 use super::station;
 use crate::cli::Outcome;
 use crate::config::{Places, PoolConfig, Tape, check_name};
@@ -97,14 +97,6 @@ pub struct StatusArgs {
     output: OutputArgs,
 }
 
-/// A pool as it is listed.
-#[derive(Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    #[serde(flatten)]
-    config: &'a PoolConfig,
-}
-
 /// A pool as jobs need it.
 pub fn to_pool(name: &str, config: &PoolConfig) -> Result<Pool> {
     let mut pool = Pool::new(name);
@@ -137,27 +129,20 @@ pub fn run(places: &Places, command: &PoolCommand) -> Result<Outcome> {
         PoolCommand::Create(args) => create(places, args),
         PoolCommand::List(args) => {
             let tape: Tape = places.load()?;
-            let listed: Vec<Listed<'_>> =
-                tape.pool.iter().map(|(name, config)| Listed { name, config }).collect();
+            let listed = configured::list(&tape.pool);
             args.output.print(&listed, |listed| table_of(listed))?;
             Ok(Outcome::Complete)
         }
         PoolCommand::Show(args) => {
             let tape: Tape = places.load()?;
-            let config = tape
-                .pool
-                .get(&args.name)
-                .with_context(|| format!("there is no pool '{}'", args.name))?;
-            let listed = Listed { name: &args.name, config };
+            let listed = configured::find("pool", &tape.pool, &args.name)?;
             args.output.print(&listed, |listed| table_of(std::slice::from_ref(listed)))?;
             Ok(Outcome::Complete)
         }
         PoolCommand::Update(args) => update(places, args),
         PoolCommand::Remove(args) => {
-            places.change(|tape: &mut Tape| match tape.pool.remove(&args.name) {
-                Some(_) => Ok(()),
-                None => bail!("there is no pool '{}'", args.name),
-            })?;
+            places
+                .change(|tape: &mut Tape| configured::remove("pool", &mut tape.pool, &args.name))?;
             Ok(Outcome::Complete)
         }
         PoolCommand::Status(args) => {
@@ -168,7 +153,7 @@ pub fn run(places: &Places, command: &PoolCommand) -> Result<Outcome> {
     }
 }
 
-fn table_of(listed: &[Listed<'_>]) -> String {
+fn table_of(listed: &[Listed<'_, PoolConfig>]) -> String {
     let rows = listed.iter().map(|pool| {
         let config = pool.config;
         vec![
@@ -210,9 +195,7 @@ fn apply(tape: &mut Tape, name: &str, policy: &Policy) -> Result<()> {
 fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("pool", &args.name, 2)?;
     places.change(|tape: &mut Tape| {
-        if tape.pool.contains_key(&args.name) {
-            bail!("there is a pool '{}' already", args.name);
-        }
+        configured::check_new("pool", &tape.pool, &args.name)?;
         apply(tape, &args.name, &args.policy)
     })?;
     Ok(Outcome::Complete)
@@ -220,9 +203,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
 
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     places.change(|tape: &mut Tape| {
-        if !tape.pool.contains_key(&args.name) {
-            bail!("there is no pool '{}'", args.name);
-        }
+        configured::find("pool", &tape.pool, &args.name)?;
         apply(tape, &args.name, &args.policy)
     })?;
     Ok(Outcome::Complete)
