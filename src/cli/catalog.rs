@@ -12,16 +12,16 @@ use client::local::LocalRestore;
 use client::random::RandomAccess;
 use client::restore::check_key;
 use client::session::RestoreSession;
+use datastore::CryptMode;
 use datastore::hierarchy::CATALOG_NAME;
-use datastore::{CryptMode, Namespace};
-
 use pxar::catalog::Kind;
 use serde::Serialize;
 
 use super::Outcome;
+use super::place::SnapshotArgs;
 use crate::config::Places;
+use crate::keys;
 use crate::output::{OutputArgs, OutputFormat};
-use crate::{keys, repository};
 
 /// Look at the list of files of a snapshot
 #[derive(Debug, Subcommand)]
@@ -33,14 +33,8 @@ pub enum CatalogCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan catalog dump host/elsa --repository archive")]
 pub struct DumpArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
-    /// Datastore: a folder, or a name from the configuration
-    #[arg(long, env = "CAPSTAN_REPOSITORY", hide_env = true, value_name = "REPO")]
-    repository: String,
-    /// Namespace in the datastore
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "NS")]
-    ns: String,
+    #[command(flatten)]
+    snapshot: SnapshotArgs,
     /// Key that the snapshot was made with [default: the default key, if it is that one]
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
@@ -138,9 +132,7 @@ pub fn run(places: &Places, command: &CatalogCommand) -> Result<Outcome> {
 }
 
 fn dump(places: &Places, args: &DumpArgs) -> Result<Outcome> {
-    let namespace: Namespace = args.ns.parse()?;
-    let repository = repository::open(places, &args.repository)?;
-    let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
+    let (repository, namespace, snapshot) = args.snapshot.open(places)?;
     let session: Arc<dyn RestoreSession> =
         Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
     let what = format!("snapshot {snapshot}");

@@ -1,8 +1,9 @@
-//! Where a group or snapshot is: the two options that every command about one has.
+//! Where a group or snapshot is: the two options that every command about one has, and the snapshot
+//! itself.
 
 use anyhow::Result;
 use clap::Args;
-use datastore::Namespace;
+use datastore::{Namespace, SnapshotPath};
 
 use crate::config::Places;
 use crate::repository::{self, Repository};
@@ -23,5 +24,23 @@ impl PlaceArgs {
     pub fn open(&self, places: &Places) -> Result<(Repository, Namespace)> {
         let namespace: Namespace = self.ns.parse()?;
         Ok((repository::open(places, &self.repository)?, namespace))
+    }
+}
+
+/// A snapshot, and where it is.
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Snapshot, or group for its newest
+    snapshot: String,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+impl SnapshotArgs {
+    /// Opens the datastore and finds the snapshot.
+    pub fn open(&self, places: &Places) -> Result<(Repository, Namespace, SnapshotPath)> {
+        let (repository, namespace) = self.place.open(places)?;
+        let snapshot = repository::find_snapshot(&repository.store, &namespace, &self.snapshot)?;
+        Ok((repository, namespace, snapshot))
     }
 }

@@ -9,13 +9,13 @@ use clap::Args;
 use client::local::LocalRestore;
 use client::restore::{self, Options, Target};
 use client::session::RestoreSession;
-use datastore::Namespace;
 
 use super::Outcome;
+use super::place::SnapshotArgs;
 use crate::config::Places;
+use crate::keys;
 use crate::output::bytes;
 use crate::progress::Bar;
-use crate::{keys, repository};
 
 const AFTER_HELP: &str = "\
 SNAPSHOT is type/id/time, or type/id for the newest. ARCHIVE is the name given at backup.
@@ -30,18 +30,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct RestoreArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
+    #[command(flatten)]
+    snapshot: SnapshotArgs,
     /// Archive in it
     archive: String,
     /// Folder, file, or - for the standard output
     target: String,
-    /// Datastore: a folder, or a name from the configuration
-    #[arg(long, env = "CAPSTAN_REPOSITORY", hide_env = true, value_name = "REPO")]
-    repository: String,
-    /// Namespace in the datastore
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "NS")]
-    ns: String,
     /// Key that the snapshot was made with [default: the default key, if it is that one]
     #[arg(long, value_name = "FILE")]
     keyfile: Option<PathBuf>,
@@ -78,9 +72,7 @@ pub struct RestoreArgs {
 }
 
 pub fn run(places: &Places, args: &RestoreArgs) -> Result<Outcome> {
-    let namespace: Namespace = args.ns.parse()?;
-    let repository = repository::open(places, &args.repository)?;
-    let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
+    let (repository, namespace, snapshot) = args.snapshot.open(places)?;
     let session: Arc<dyn RestoreSession> =
         Arc::new(LocalRestore::open(&repository.store, &namespace, &snapshot)?);
     let what = format!("snapshot {snapshot}");

@@ -7,10 +7,9 @@ use serde::Serialize;
 
 use super::list::{ListedFile, files_of};
 use crate::cli::Outcome;
-use crate::cli::place::PlaceArgs;
+use crate::cli::place::SnapshotArgs;
 use crate::config::Places;
 use crate::output::{OutputArgs, bytes, table};
-use crate::repository;
 
 /// List the files of a snapshot
 ///
@@ -18,10 +17,8 @@ use crate::repository;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan snapshot files host/elsa --repository archive")]
 pub struct FilesArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    snapshot: SnapshotArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -36,8 +33,7 @@ struct Listed {
 }
 
 pub fn run(places: &Places, args: &FilesArgs) -> Result<Outcome> {
-    let (repository, namespace) = args.place.open(places)?;
-    let snapshot = repository::find_snapshot(&repository.store, &namespace, &args.snapshot)?;
+    let (repository, namespace, snapshot) = args.snapshot.open(places)?;
     let store = &repository.store;
     let manifest = load_manifest(store, &namespace, &snapshot)?;
     let Some(info) = store.snapshot_info(&namespace, snapshot.clone())? else {

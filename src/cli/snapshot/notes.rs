@@ -5,10 +5,9 @@ use clap::{Args, Subcommand};
 
 use crate::cli::Outcome;
 use crate::cli::notes_text::{self, NOTES_HELP};
-use crate::cli::place::PlaceArgs;
+use crate::cli::place::SnapshotArgs;
 use crate::config::Places;
 use crate::output::OutputArgs;
-use crate::repository;
 
 /// Show and change the notes of a snapshot
 #[derive(Debug, Subcommand)]
@@ -21,10 +20,8 @@ pub enum NotesCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan snapshot notes show host/elsa --repository archive")]
 pub struct ShowArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    snapshot: SnapshotArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -36,28 +33,23 @@ pub struct ShowArgs {
 #[command(after_help = "Example:\n  capstan snapshot notes update host/elsa 'before the upgrade' \
                         --repository archive")]
 pub struct UpdateArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
+    #[command(flatten)]
+    snapshot: SnapshotArgs,
     #[arg(help = NOTES_HELP)]
     notes: String,
-    #[command(flatten)]
-    place: PlaceArgs,
 }
 
 pub fn run(places: &Places, command: &NotesCommand) -> Result<Outcome> {
     match command {
         NotesCommand::Show(args) => {
-            let (repository, namespace) = args.place.open(places)?;
-            let store = &repository.store;
-            let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
-            let notes = store.notes(&namespace, &snapshot)?;
+            let (repository, namespace, snapshot) = args.snapshot.open(places)?;
+            let notes = repository.store.notes(&namespace, &snapshot)?;
             args.output.print(&notes, Clone::clone)?;
         }
         NotesCommand::Update(args) => {
-            let (repository, namespace) = args.place.open(places)?;
-            let store = &repository.store;
-            let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
-            store.set_notes(&namespace, &snapshot, &notes_text::given(&args.notes)?)?;
+            let (repository, namespace, snapshot) = args.snapshot.open(places)?;
+            let notes = notes_text::given(&args.notes)?;
+            repository.store.set_notes(&namespace, &snapshot, &notes)?;
         }
     }
     Ok(Outcome::Complete)

@@ -4,10 +4,9 @@ use anyhow::Result;
 use clap::{ArgAction, Args, Subcommand};
 
 use crate::cli::Outcome;
-use crate::cli::place::PlaceArgs;
+use crate::cli::place::SnapshotArgs;
 use crate::config::Places;
 use crate::output::OutputArgs;
-use crate::repository;
 
 /// Show and change whether a snapshot is protected from removal
 #[derive(Debug, Subcommand)]
@@ -22,10 +21,8 @@ pub enum ProtectedCommand {
     after_help = "Example:\n  capstan snapshot protected show host/elsa --repository archive"
 )]
 pub struct ShowArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    snapshot: SnapshotArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -38,29 +35,23 @@ pub struct ShowArgs {
 #[command(after_help = "Example:\n  capstan snapshot protected update \
                         host/elsa/2024-05-01T10:00:00Z true --repository archive")]
 pub struct UpdateArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
+    #[command(flatten)]
+    snapshot: SnapshotArgs,
     /// true or false
     #[arg(action = ArgAction::Set)]
     protected: bool,
-    #[command(flatten)]
-    place: PlaceArgs,
 }
 
 pub fn run(places: &Places, command: &ProtectedCommand) -> Result<Outcome> {
     match command {
         ProtectedCommand::Show(args) => {
-            let (repository, namespace) = args.place.open(places)?;
-            let store = &repository.store;
-            let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
-            let protected = store.is_protected(&namespace, &snapshot)?;
+            let (repository, namespace, snapshot) = args.snapshot.open(places)?;
+            let protected = repository.store.is_protected(&namespace, &snapshot)?;
             args.output.print(&protected, ToString::to_string)?;
         }
         ProtectedCommand::Update(args) => {
-            let (repository, namespace) = args.place.open(places)?;
-            let store = &repository.store;
-            let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
-            store.set_protected(&namespace, &snapshot, args.protected)?;
+            let (repository, namespace, snapshot) = args.snapshot.open(places)?;
+            repository.store.set_protected(&namespace, &snapshot, args.protected)?;
         }
     }
     Ok(Outcome::Complete)

@@ -5,12 +5,11 @@ use clap::Args;
 use datastore::verify::{Observer, Verifier};
 
 use crate::cli::Outcome;
-use crate::cli::place::PlaceArgs;
+use crate::cli::place::SnapshotArgs;
 use crate::cli::verification::{Reports, VerificationArgs, report_table};
 use crate::config::Places;
 use crate::output::OutputArgs;
 use crate::progress::Bar;
-use crate::repository;
 
 /// Read one snapshot and check that nothing is missing or damaged
 ///
@@ -18,10 +17,8 @@ use crate::repository;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan snapshot verify host/elsa --repository archive")]
 pub struct VerifyArgs {
-    /// Snapshot, or group for its newest
-    snapshot: String,
     #[command(flatten)]
-    place: PlaceArgs,
+    snapshot: SnapshotArgs,
     #[command(flatten)]
     verification: VerificationArgs,
     #[command(flatten)]
@@ -29,9 +26,8 @@ pub struct VerifyArgs {
 }
 
 pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
-    let (repository, namespace) = args.place.open(places)?;
+    let (repository, namespace, snapshot) = args.snapshot.open(places)?;
     let store = &repository.store;
-    let snapshot = repository::find_snapshot(store, &namespace, &args.snapshot)?;
     if store.snapshot_info(&namespace, snapshot.clone())?.is_none() {
         bail!("there is no snapshot {snapshot}");
     }
