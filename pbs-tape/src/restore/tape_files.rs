@@ -93,7 +93,14 @@ pub(crate) fn walk(
     loop {
         check_abort(progress)?;
         match one_file(device, number, &mut each).on_tape(tape, number) {
-            Ok(Met::File | Met::Filemark) => {}
+            Ok(Met::File) => {}
+            // Harmless if somebody wrote a filemark too many; but it is also what remains of a file
+            // whose only block is gone, and nothing else would tell that a snapshot is missing.
+            Ok(Met::Filemark) => {
+                if let Err(error) = Err::<(), _>(Error::StrayFilemark).on_tape(tape, number) {
+                    damaged(error)?;
+                }
+            }
             Ok(Met::EndOfData) => return Ok(number),
             Err(e) if is_tape_damage(&e) => {
                 let at_end = matches!(e.cause(), Error::UnexpectedEndOfData { .. });
