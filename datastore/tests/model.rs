@@ -264,6 +264,15 @@ impl World {
         count
     }
 
+    /// Every finished snapshot is whole, now and when all that may go is collected; their number.
+    fn assert_stays_whole(&self) -> usize {
+        let count = self.assert_whole();
+        self.age();
+        self.collect().unwrap();
+        assert_eq!(self.assert_whole(), count);
+        count
+    }
+
     fn spawn(&self, work: impl FnOnce(&World) + Send + 'static) -> thread::JoinHandle<()> {
         let world = self.clone();
         thread::spawn(move || work(&world))
@@ -287,10 +296,7 @@ fn an_upload_of_a_chunk_that_is_being_collected() {
         let collector = world.spawn(|world| world.collect().map(|_| ()).unwrap());
         writer.join().unwrap();
         collector.join().unwrap();
-        assert_eq!(world.assert_whole(), 1);
-        world.age();
-        world.collect().unwrap();
-        assert_eq!(world.assert_whole(), 1);
+        assert_eq!(world.assert_stays_whole(), 1);
     });
 }
 
@@ -308,10 +314,7 @@ fn chunks_reused_from_a_base_that_is_forgotten() {
         let collector = world.spawn(|world| world.collect().map(|_| ()).unwrap());
         writer.join().unwrap();
         collector.join().unwrap();
-        assert_eq!(world.assert_whole(), 1);
-        world.age();
-        world.collect().unwrap();
-        assert_eq!(world.assert_whole(), 1);
+        assert_eq!(world.assert_stays_whole(), 1);
     });
 }
 
@@ -328,10 +331,7 @@ fn a_snapshot_is_forgotten_while_its_chunks_are_marked() {
         let collector = world.spawn(|world| world.collect().map(|_| ()).unwrap());
         remover.join().unwrap();
         collector.join().unwrap();
-        assert_eq!(world.assert_whole(), 1);
-        world.age();
-        world.collect().unwrap();
-        assert_eq!(world.assert_whole(), 1);
+        assert_eq!(world.assert_stays_whole(), 1);
         let there: Vec<bool> = [1, 2, 3, 5].map(|number| world.is_there(number)).to_vec();
         assert_eq!(there, [false, true, true, false]);
     });
@@ -362,10 +362,7 @@ fn two_backups_a_removal_and_a_collection() {
         for worker in workers {
             worker.join().unwrap();
         }
-        assert!(world.assert_whole() >= 2);
-        world.age();
-        world.collect().unwrap();
-        assert!(world.assert_whole() >= 2);
+        assert!(world.assert_stays_whole() >= 2);
     });
 }
 
