@@ -439,9 +439,7 @@ fn every_golden_snapshot_verifies() {
         .status()
         .unwrap();
     assert!(status.success());
-    for prefix in 0..=u16::MAX {
-        let _ = std::fs::create_dir(base.join(format!(".chunks/{prefix:04x}")));
-    }
+    // Empty folders are left out of the golden data; nothing here writes to them.
     let make_writable =
         std::process::Command::new("chmod").arg("-R").arg("u+w").arg(&base).status();
     assert!(make_writable.unwrap().success());
