@@ -3,7 +3,7 @@
 //! A folder (`/srv/archive`, `./x`), a name from the configuration, or a server in the form
 //! `[[auth-id@]host[:port]:]store`, which this version does not reach yet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -29,19 +29,16 @@ pub fn open(places: &Places, text: &str) -> Result<Repository> {
     if text.is_empty() {
         bail!("no datastore is named: the argument, --repository or CAPSTAN_REPOSITORY is empty");
     }
-    let is_folder = text.contains('/') && !text.split('/').next().unwrap_or("").contains(':')
-        || text == "."
-        || text == "..";
-    if is_folder {
+    if is_folder(text) {
         let path = PathBuf::from(text);
         // A folder that is configured keeps its name and its settings.
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let configured = places.load::<Datastores>()?.datastore.into_iter().find(|(_, config)| {
-            config.path.canonicalize().is_ok_and(|configured| configured == canonical)
-        });
-        if let Some((name, config)) = configured {
+        let mut section = places.load::<Datastores>()?;
+        if let Some(name) = name_of_folder(&section, &path)
+            && let Some(config) = section.datastore.remove(&name)
+        {
             return open_configured(name, config);
         }
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.clone());
         let name = canonical.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
         let store = Datastore::open(&path, &Options::default())?;
         let config = DatastoreConfig::default();
@@ -60,6 +57,37 @@ pub fn open(places: &Places, text: &str) -> Result<Repository> {
              shows the names, and a folder is written with a slash: ./{text}"
         ),
     }
+}
+
+fn is_folder(text: &str) -> bool {
+    text.contains('/') && !text.split('/').next().unwrap_or("").contains(':')
+        || text == "."
+        || text == ".."
+}
+
+/// The name of the datastore in a folder, if the configuration knows it. The folder itself may be gone.
+fn name_of_folder(section: &Datastores, folder: &Path) -> Option<String> {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    let wanted = real(folder)?;
+    let mut all = section.datastore.iter();
+    let (name, _) = all.find(|(_, config)| real(&config.path).as_ref() == Some(&wanted))?;
+    Some(name.clone())
+}
+
+/// The name of a datastore that the configuration must know, given by name or by folder.
+pub fn configured_name(section: &Datastores, text: &str) -> Result<String> {
+    if section.datastore.contains_key(text) {
+        return Ok(text.to_owned());
+    }
+    if !is_folder(text) {
+        bail!("there is no datastore named '{text}' in the configuration");
+    }
+    name_of_folder(section, Path::new(text)).with_context(|| {
+        format!(
+            "the configuration has no datastore in {text}; 'capstan datastore create NAME {text} \
+             --reuse-datastore' gives it a name"
+        )
+    })
 }
 
 fn open_configured(name: String, config: DatastoreConfig) -> Result<Repository> {

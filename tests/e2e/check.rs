@@ -100,8 +100,13 @@ fn the_status_has_the_names_of_the_reference() {
     world.run([back, args!["--delete", "sync-level"]].concat());
     let settings = json!([{"name": "store", "path": world.fast("store")}]);
     assert_eq!(world.json(args!["datastore", "list"]), settings);
+    world.run(args!["datastore", "update", world.fast("store"), "--comment", "by folder"]);
+    let listed = world.json(args!["datastore", "list"]);
+    assert_eq!(field_of_all(&listed, "comment"), ["by folder"]);
+    world.fails(args!["datastore", "update", "store"], &["nothing to change"]);
     let run = world.attempt(args!["datastore", "update", "store", "--sync-level", "often"]);
     assert_eq!(run.code(), Some(2), "{run}");
+    world.run(args!["datastore", "update", "store", "--delete", "comment"]);
     assert!(world.json(args!["datastore", "status", "store"]).get("comment").is_none());
 }
 
@@ -112,7 +117,9 @@ fn a_datastore_is_forgotten_or_destroyed() {
     back_up(&world, "store");
     let remove = args!["datastore", "remove", "store"];
     world.run([remove.clone(), args!["--dry-run"]].concat());
-    world.run(remove.clone());
+    // A folder is as good as the name, as everywhere.
+    world.run(args!["datastore", "remove", store]);
+    world.fails(args!["datastore", "remove", store], &["no datastore in", "--reuse-datastore"]);
     world.fails(remove.clone(), &["no datastore named 'store'"]);
     // Its data is whole.
     world.run(args!["datastore", "create", "store", store, "--reuse-datastore"]);

@@ -22,8 +22,8 @@ use crate::{history, repository};
     after_help = "Examples:\n  capstan datastore remove archive\n  capstan datastore remove archive --destroy-data --dry-run"
 )]
 pub struct RemoveArgs {
-    /// Name in the configuration
-    name: String,
+    /// A name from the configuration, or the folder
+    store: String,
     /// Also remove every snapshot and chunk
     #[arg(long)]
     destroy_data: bool,
@@ -44,8 +44,8 @@ struct Planned {
 }
 
 pub fn run(places: &Places, args: &RemoveArgs) -> Result<Outcome> {
-    let name = &args.name;
     let section = places.load::<Datastores>()?;
+    let name = &repository::configured_name(&section, &args.store)?;
     let Some(config) = section.datastore.get(name) else {
         bail!("there is no datastore named '{name}' in the configuration");
     };

@@ -9,6 +9,7 @@ use datastore::gc;
 
 use crate::cli::Outcome;
 use crate::config::{Datastores, Places};
+use crate::repository;
 
 /// Change the settings of a datastore
 ///
@@ -17,8 +18,8 @@ use crate::config::{Datastores, Places};
 #[command(after_help = "Examples:\n  capstan datastore update archive --verify-new true\n  \
                   capstan datastore update archive --comment 'all of building 2' --delete gc-atime-cutoff")]
 pub struct UpdateArgs {
-    /// Name in the configuration
-    name: String,
+    /// A name from the configuration, or the folder
+    store: String,
     /// Free text
     #[arg(long)]
     comment: Option<String>,
@@ -69,9 +70,20 @@ pub fn run(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     {
         bail!("the lock folder '{}' must be an absolute path", dir.display());
     }
+    let is_idle = args.comment.is_none()
+        && args.lock_dir.is_none()
+        && args.gc_atime_cutoff.is_none()
+        && args.gc_atime_safety_check.is_none()
+        && args.verify_new.is_none()
+        && args.sync_level.is_none()
+        && args.delete.is_empty();
+    if is_idle {
+        bail!("nothing to change: 'capstan datastore update --help' shows the settings");
+    }
     places.change(|section: &mut Datastores| {
-        let Some(config) = section.datastore.get_mut(&args.name) else {
-            bail!("there is no datastore named '{}' in the configuration", args.name);
+        let name = repository::configured_name(section, &args.store)?;
+        let Some(config) = section.datastore.get_mut(&name) else {
+            bail!("there is no datastore named '{name}' in the configuration");
         };
         for setting in &args.delete {
             match setting {
