@@ -1,5 +1,7 @@
 //! `capstan datastore check`
 
+use std::collections::HashMap;
+
 use anyhow::{Result, bail};
 use clap::Args;
 use datastore::check::repair::{Outcome as RepairOutcome, Repairer};
@@ -18,7 +20,8 @@ use crate::repository;
 /// itself, as garbage collection does. It never removes what a manifest or an index names, nor anything
 /// that the format does not know; leftovers of writers go when they are a day old.
 ///
-/// Exit code 3 if anything is left that is an error or a warning.
+/// Findings that differ in their path only are listed up to twenty times; JSON has all of them. Exit code
+/// 3 if anything is left that is an error or a warning.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  capstan datastore check archive --references\n  capstan datastore check archive --repair --dry-run"
@@ -148,6 +151,9 @@ pub fn run(places: &Places, args: &CheckArgs) -> Result<Outcome> {
     Ok(if open == 0 { Outcome::Complete } else { Outcome::Incomplete })
 }
 
+/// So many findings are listed that differ in nothing but their path; JSON has all of them.
+const ALIKE_MAX: usize = 20;
+
 fn text(shown: &[Shown]) -> String {
     if shown.is_empty() {
         return String::new();
@@ -157,8 +163,50 @@ fn text(shown: &[Shown]) -> String {
         Severity::Warning => "warning",
         Severity::Info => "note",
     };
-    let rows = shown.iter().map(|s| {
-        vec![name(s.severity).to_owned(), s.path.clone(), s.detail.clone(), s.what_is_done()]
-    });
+    // One cause (a copy with other modes) is found in each of 65,536 folders.
+    let mut alike: HashMap<(&str, &str, String), usize> = HashMap::new();
+    let mut rows = Vec::new();
+    for s in shown {
+        let done = s.what_is_done();
+        let count = alike.entry((name(s.severity), &s.detail, done.clone())).or_default();
+        *count += 1;
+        if *count <= ALIKE_MAX {
+            rows.push(vec![name(s.severity).to_owned(), s.path.clone(), s.detail.clone(), done]);
+        }
+    }
+    let mut more: Vec<_> = alike.into_iter().filter(|(_, count)| *count > ALIKE_MAX).collect();
+    more.sort_unstable_by(|a, b| (b.1, &a.0.1).cmp(&(a.1, &b.0.1)));
+    rows.extend(more.into_iter().map(|((severity, detail, done), count)| {
+        let path = format!("and {} more", count - ALIKE_MAX);
+        vec![severity.to_owned(), path, detail.to_owned(), done]
+    }));
     table(&["", "path", "what", "what is done"], rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_that_differ_in_their_path_only_are_told_in_one_line() {
+        let find = |number: usize, detail: &str| Shown {
+            kind: Kind::Stray,
+            severity: Severity::Warning,
+            path: format!("p{number}"),
+            detail: detail.to_owned(),
+            repair: None,
+            by_hand: Some("look".into()),
+            repaired: None,
+            left: None,
+        };
+        let mut shown: Vec<Shown> = (0..ALIKE_MAX).map(|number| find(number, "odd")).collect();
+        shown.push(find(1000, "other"));
+        let before = text(&shown);
+        assert_eq!(before.lines().count(), ALIKE_MAX + 2);
+        assert!(!before.contains("more"), "{before}");
+        shown.extend((0..65_000).map(|number| find(number, "odd")));
+        let after = text(&shown);
+        assert_eq!(after.lines().count(), ALIKE_MAX + 3);
+        assert!(after.contains("and 65000 more  odd"), "{after}");
+    }
 }
