@@ -362,7 +362,7 @@ fn object(name: &str) -> &str {
 }
 
 /// Damages in as few lots as possible: a store is made and looked at for each.
-fn lots<'a, T>(rows: &'a [T], name: impl Fn(&T) -> &str) -> Vec<Vec<&'a T>> {
+fn lots<T>(rows: &[T], name: impl Fn(&T) -> &str) -> Vec<Vec<&T>> {
     let mut lots: Vec<Vec<&T>> = Vec::new();
     for row in rows {
         let fits = |lot: &&mut Vec<&T>| lot.iter().all(|o| object(name(o)) != object(name(row)));

@@ -86,7 +86,7 @@ fn try_all(
 /// What must hold on a machine that was switched on again.
 fn check(case: &Case, image: Image, is_over: bool) -> Result<(), String> {
     // A collection looks for 65,536 folders and costs as much as all the rest.
-    let collects = seeds() > 10 || image.fingerprint() % 4 == 0;
+    let collects = seeds() > 10 || image.fingerprint().is_multiple_of(4);
     let mut world = World::new(case.sync_level);
     world.switch_on(image);
     let open = |world: &World| world.open().map_err(|e| format!("opening: {e}"));

@@ -7,7 +7,7 @@
 //!
 //! `CAPSTAN_CRASH_SEEDS` sets the number of random crashes a moment; `make crash` sets it high.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod cases;
 mod faults;
