@@ -14,15 +14,18 @@ targets=("$@")
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 work=target/fuzz
+# Not instrumented: what counts coverage is linked into the fuzz programs only.
+cargo run --quiet --locked -p capstan-fuzz --bin write-seeds -- "$work/corpus"
+
 # With --target the flags reach our code and its dependencies, not the build scripts.
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks"
 export CARGO_PROFILE_RELEASE_LTO=false
-cargo build --release --locked -p capstan-fuzz --features libfuzzer --target "$host" --target-dir "$work"
+cargo build --release --locked -p capstan-fuzz --features libfuzzer --target "$host" --target-dir "$work" \
+    "${targets[@]/#/--bin=}"
 programs=$work/$host/release
 
-"$programs/write-seeds" "$work/corpus"
 failed=0
 for target in "${targets[@]}"; do
     mkdir -p "$work/corpus/$target" "$work/found/$target" "fuzz/found/$target"
