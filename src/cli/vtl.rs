@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use vtl::{ElementKind, Generation, ImportOptions, Library, Options};
+use vtl::{ElementKind, Generation, ImportOptions, Library, Options, Personality};
 
 use super::Outcome;
 use crate::output::{OutputArgs, bytes, parse_size, table};
@@ -49,25 +49,54 @@ pub struct CreateArgs {
     /// Capacity of a cartridge, e.g. 64M or 2T [default: that of the generation]
     #[arg(long, value_parser = parse_size, value_name = "SIZE")]
     capacity: Option<u64>,
+    /// Make cartridges that record once
+    #[arg(long)]
+    worm: bool,
+    /// Whose vendor and product texts drives and robot show
+    #[arg(long, value_enum, default_value_t = PersonalityArg::Capstan)]
+    personality: PersonalityArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PersonalityArg {
+    Capstan,
+    Ibm,
+    Hpe,
+    Quantum,
+}
+
+impl From<PersonalityArg> for Personality {
+    fn from(personality: PersonalityArg) -> Personality {
+        match personality {
+            PersonalityArg::Capstan => Personality::Capstan,
+            PersonalityArg::Ibm => Personality::Ibm,
+            PersonalityArg::Hpe => Personality::Hpe,
+            PersonalityArg::Quantum => Personality::Quantum,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum GenerationArg {
+    Lto4,
     Lto5,
     Lto6,
     Lto7,
     Lto8,
     Lto9,
+    Lto10,
 }
 
 impl From<GenerationArg> for Generation {
     fn from(generation: GenerationArg) -> Generation {
         match generation {
+            GenerationArg::Lto4 => Generation::Lto4,
             GenerationArg::Lto5 => Generation::Lto5,
             GenerationArg::Lto6 => Generation::Lto6,
             GenerationArg::Lto7 => Generation::Lto7,
             GenerationArg::Lto8 => Generation::Lto8,
             GenerationArg::Lto9 => Generation::Lto9,
+            GenerationArg::Lto10 => Generation::Lto10,
         }
     }
 }
@@ -88,6 +117,7 @@ pub enum CartridgeCommand {
     Export(ExportArgs),
     Import(ImportArgs),
     Add(AddArgs),
+    Protect(ProtectArgs),
     Check(CheckArgs),
 }
 
@@ -127,6 +157,10 @@ pub struct ImportArgs {
 }
 
 /// Make a blank cartridge in the first free slot
+///
+/// The last two characters of its bar code say what it is: L4 to L9 and LA data cartridges of LTO-4 to
+/// LTO-10, M8 type M of LTO-8 drives, PA the premium cartridge of LTO-10, LU LV LW LX LY LZ LH cartridges
+/// that record once. CLN at the beginning makes a cleaning cartridge.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan vtl cartridge add /srv/vtl CAP100L8 --capacity 2G")]
 pub struct AddArgs {
@@ -137,6 +171,23 @@ pub struct AddArgs {
     /// Its capacity [default: the library's]
     #[arg(long, value_parser = parse_size, value_name = "SIZE")]
     capacity: Option<u64>,
+    /// With its write-protect tab closed
+    #[arg(long)]
+    write_protected: bool,
+}
+
+/// Close the write-protect tab of a cartridge, or open it
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan vtl cartridge protect /srv/vtl CAP001L8\n  \
+                        capstan vtl cartridge protect /srv/vtl CAP001L8 --off")]
+pub struct ProtectArgs {
+    /// The library's folder
+    dir: PathBuf,
+    /// Bar code of the cartridge, which must not be in a drive
+    barcode: String,
+    /// Make it writable again
+    #[arg(long)]
+    off: bool,
 }
 
 /// Read everything on a cartridge and check each record
@@ -158,7 +209,15 @@ pub fn run(command: &VtlCommand) -> Result<Outcome> {
         VtlCommand::Cartridge(CartridgeCommand::Export(args)) => export(args),
         VtlCommand::Cartridge(CartridgeCommand::Import(args)) => import(args),
         VtlCommand::Cartridge(CartridgeCommand::Add(args)) => {
-            Library::open(&args.dir)?.add_cartridge(&args.barcode, args.capacity)?;
+            let library = Library::open(&args.dir)?;
+            library.add_cartridge(&args.barcode, args.capacity)?;
+            if args.write_protected {
+                library.set_write_protected(&args.barcode, true)?;
+            }
+            Ok(Outcome::Complete)
+        }
+        VtlCommand::Cartridge(CartridgeCommand::Protect(args)) => {
+            Library::open(&args.dir)?.set_write_protected(&args.barcode, !args.off)?;
             Ok(Outcome::Complete)
         }
         VtlCommand::Cartridge(CartridgeCommand::Check(args)) => check(args),
@@ -188,6 +247,8 @@ fn create(args: &CreateArgs) -> Result<Outcome> {
         barcode_prefix: args.barcode_prefix.clone(),
         generation: args.generation.into(),
         capacity_bytes: args.capacity,
+        worm: args.worm,
+        personality: args.personality.into(),
     };
     let library = Library::create(&args.dir, &options)?;
     let dir = library.dir().display();

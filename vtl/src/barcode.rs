@@ -38,13 +38,22 @@ pub fn classify(barcode: &str) -> Result<Kind> {
             return Ok(Kind::Worm(generation));
         }
     }
-    refuse("its last two characters name no LTO medium (L4 to L9, M8, LU to LZ)")
+    refuse("its last two characters name no LTO medium (L2 to L9, LA, M8, PA; WORM LT to LZ, LH)")
 }
 
-/// The `number`th bar code of a prefix: `CAP` and 1 make `CAP001L8`.
-pub fn numbered(prefix: &str, number: u32, generation: Generation) -> Result<String> {
+/// The `number`th bar code of a prefix: `CAP` and 1 make `CAP001L8`, or `CAP001LY` for a WORM
+/// cartridge.
+pub fn numbered(prefix: &str, number: u32, generation: Generation, worm: bool) -> Result<String> {
+    let facts = generation.facts();
+    let suffix = if worm {
+        facts.worm_suffix.ok_or_else(|| Error::Options {
+            reason: format!("there are no WORM cartridges of {generation}"),
+        })?
+    } else {
+        facts.suffix
+    };
     let digits = 6usize.saturating_sub(prefix.len());
-    let barcode = format!("{prefix}{number:0digits$}{}", generation.facts().suffix);
+    let barcode = format!("{prefix}{number:0digits$}{suffix}");
     classify(&barcode)?;
     Ok(barcode)
 }
@@ -58,6 +67,9 @@ mod tests {
         assert_eq!(classify("CAP001L8").unwrap(), Kind::Data(Generation::Lto8));
         assert_eq!(classify("CAP001M8").unwrap(), Kind::Data(Generation::Lto7M8));
         assert_eq!(classify("CAP001LY").unwrap(), Kind::Worm(Generation::Lto8));
+        assert_eq!(classify("CAP001LA").unwrap(), Kind::Data(Generation::Lto10));
+        assert_eq!(classify("CAP001PA").unwrap(), Kind::Data(Generation::Lto10P));
+        assert_eq!(classify("CAP001LH").unwrap(), Kind::Worm(Generation::Lto10));
         assert_eq!(classify("CLNU01CU").unwrap(), Kind::Cleaning);
     }
 
@@ -72,9 +84,11 @@ mod tests {
 
     #[test]
     fn numbers_fill_six_characters() {
-        assert_eq!(numbered("CAP", 7, Generation::Lto8).unwrap(), "CAP007L8");
-        assert_eq!(numbered("A", 12345, Generation::Lto9).unwrap(), "A12345L9");
-        assert!(numbered("CAP", 1000, Generation::Lto8).is_err());
-        assert!(numbered("CAPSTAN", 1, Generation::Lto8).is_err());
+        assert_eq!(numbered("CAP", 7, Generation::Lto8, false).unwrap(), "CAP007L8");
+        assert_eq!(numbered("A", 12345, Generation::Lto9, false).unwrap(), "A12345L9");
+        assert_eq!(numbered("CAP", 7, Generation::Lto8, true).unwrap(), "CAP007LY");
+        assert!(numbered("CAP", 7, Generation::Lto7M8, true).is_err());
+        assert!(numbered("CAP", 1000, Generation::Lto8, false).is_err());
+        assert!(numbered("CAPSTAN", 1, Generation::Lto8, false).is_err());
     }
 }

@@ -8,6 +8,7 @@ use crate::durable;
 use crate::element::{DRIVES_MAX, IMPORT_EXPORT_MAX, SLOTS_MAX};
 use crate::error::{Error, Result};
 use crate::generation::Generation;
+use crate::personality::Personality;
 
 /// Version of the folder's layout.
 const VERSION: u32 = 1;
@@ -27,6 +28,9 @@ pub(crate) struct LibraryConfig {
     pub import_export: u16,
     /// Capacity of cartridges that are added without saying.
     pub capacity_bytes: Option<u64>,
+    /// Whose INQUIRY texts the units show.
+    #[serde(default)]
+    pub personality: Personality,
 }
 
 /// How many elements a library has, apart from its one transport.
@@ -43,6 +47,7 @@ impl LibraryConfig {
         generation: Generation,
         counts: &Counts,
         capacity_bytes: Option<u64>,
+        personality: Personality,
     ) -> LibraryConfig {
         LibraryConfig {
             format: FORMAT.into(),
@@ -53,6 +58,7 @@ impl LibraryConfig {
             slots: counts.slots,
             import_export: counts.import_export,
             capacity_bytes,
+            personality,
         }
     }
 
@@ -77,8 +83,9 @@ impl LibraryConfig {
         }
         Counts { drives: config.drives, slots: config.slots, import_export: config.import_export }
             .check()?;
-        if config.generation == Generation::Lto7M8 {
-            return Err(Error::Malformed { path, reason: "there are no M8 drives".into() });
+        if !config.generation.has_drives() {
+            let reason = format!("there are no drives of {}", config.generation);
+            return Err(Error::Malformed { path, reason });
         }
         Ok(config)
     }

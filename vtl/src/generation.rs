@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {
+    /// LTO-2: cartridges only, which LTO-4 drives still read. No drive is of this generation.
+    Lto2,
+    /// LTO-3: cartridges only, for LTO-4 and LTO-5 drives. No drive is of this generation.
+    Lto3,
     /// LTO-4.
     Lto4,
     /// LTO-5.
@@ -26,6 +30,11 @@ pub enum Generation {
     Lto8,
     /// LTO-9.
     Lto9,
+    /// LTO-10.
+    Lto10,
+    /// The larger cartridge of LTO-10 drives ("premium"). No drive is of this generation.
+    #[serde(rename = "lto10p")]
+    Lto10P,
 }
 
 /// What a drive can do with a cartridge.
@@ -81,7 +90,9 @@ pub const BLOCK_BYTES_MAX: u32 = 0x80_0000;
 
 impl Generation {
     /// Every generation, oldest first.
-    pub const ALL: [Generation; 7] = [
+    pub const ALL: [Generation; 11] = [
+        Generation::Lto2,
+        Generation::Lto3,
         Generation::Lto4,
         Generation::Lto5,
         Generation::Lto6,
@@ -89,11 +100,15 @@ impl Generation {
         Generation::Lto7M8,
         Generation::Lto8,
         Generation::Lto9,
+        Generation::Lto10,
+        Generation::Lto10P,
     ];
 
     /// The row of the table.
     pub fn facts(self) -> &'static Facts {
         match self {
+            Generation::Lto2 => &LTO2,
+            Generation::Lto3 => &LTO3,
             Generation::Lto4 => &LTO4,
             Generation::Lto5 => &LTO5,
             Generation::Lto6 => &LTO6,
@@ -101,7 +116,14 @@ impl Generation {
             Generation::Lto7M8 => &LTO7M8,
             Generation::Lto8 => &LTO8,
             Generation::Lto9 => &LTO9,
+            Generation::Lto10 => &LTO10,
+            Generation::Lto10P => &LTO10P,
         }
+    }
+
+    /// True if there are drives of this generation here; the others are formats of cartridges.
+    pub fn has_drives(self) -> bool {
+        self.facts().writes.contains(&self)
     }
 
     /// What a drive of this generation can do with a cartridge in the format `cartridge`.
@@ -144,15 +166,55 @@ impl std::str::FromStr for Generation {
         let wanted = text.to_ascii_lowercase().replace('-', "");
         Generation::ALL.into_iter().find(|g| g.facts().name == wanted).ok_or_else(|| {
             Error::Options {
-                reason: format!("{text:?} is no LTO generation; choose one of lto4 to lto9"),
+                reason: format!(
+                    "{text:?} is no LTO generation; choose one of lto2 to lto10, lto7m8 or lto10p"
+                ),
             }
         })
     }
 }
 
-use Generation::{Lto4, Lto5, Lto6, Lto7, Lto7M8, Lto8, Lto9};
+use Generation::{Lto2, Lto3, Lto4, Lto5, Lto6, Lto7, Lto7M8, Lto8, Lto9, Lto10, Lto10P};
 
 const MB: u64 = 1_000_000;
+
+const LTO2: Facts = Facts {
+    name: "lto2",
+    density: 0x42,
+    medium_type: 0x28,
+    medium_type_worm: None,
+    capacity_bytes: 200_000 * MB,
+    bits_per_mm: 7_398,
+    tracks: 512,
+    density_name: "U-28",
+    description: "Ultrium 2/8T",
+    suffix: "L2",
+    worm_suffix: None,
+    writes: &[],
+    reads: &[],
+    additional_partitions_max: 0,
+    length_m: 609,
+    memory_bytes: 4_096,
+};
+
+const LTO3: Facts = Facts {
+    name: "lto3",
+    density: 0x44,
+    medium_type: 0x38,
+    medium_type_worm: Some(0x3c),
+    capacity_bytes: 400_000 * MB,
+    bits_per_mm: 9_638,
+    tracks: 704,
+    density_name: "U-316",
+    description: "Ultrium 3/16T",
+    suffix: "L3",
+    worm_suffix: Some("LT"),
+    writes: &[],
+    reads: &[],
+    additional_partitions_max: 0,
+    length_m: 680,
+    memory_bytes: 4_096,
+};
 
 const LTO4: Facts = Facts {
     name: "lto4",
@@ -166,8 +228,8 @@ const LTO4: Facts = Facts {
     description: "Ultrium 4/16T",
     suffix: "L4",
     worm_suffix: Some("LU"),
-    writes: &[Lto4],
-    reads: &[],
+    writes: &[Lto4, Lto3],
+    reads: &[Lto2],
     additional_partitions_max: 0,
     length_m: 820,
     memory_bytes: 8_160,
@@ -186,7 +248,7 @@ const LTO5: Facts = Facts {
     suffix: "L5",
     worm_suffix: Some("LV"),
     writes: &[Lto5, Lto4],
-    reads: &[],
+    reads: &[Lto3],
     additional_partitions_max: 1,
     length_m: 846,
     memory_bytes: 8_160,
@@ -287,6 +349,45 @@ const LTO9: Facts = Facts {
     memory_bytes: 16_352,
 };
 
+/// The WORM media characters are taken from one source, as are the texts of the density descriptors.
+const LTO10: Facts = Facts {
+    name: "lto10",
+    density: 0x62,
+    medium_type: 0xa8,
+    medium_type_worm: Some(0xac),
+    capacity_bytes: 30_000_000 * MB,
+    bits_per_mm: 21_657,
+    tracks: 15_104,
+    density_name: "U-1032A",
+    description: "Ultrium 10/32T A",
+    suffix: "LA",
+    worm_suffix: Some("LH"),
+    writes: &[Lto10, Lto10P],
+    reads: &[],
+    additional_partitions_max: 3,
+    length_m: 1_035,
+    memory_bytes: 16_352,
+};
+
+const LTO10P: Facts = Facts {
+    name: "lto10p",
+    density: 0x63,
+    medium_type: 0xa9,
+    medium_type_worm: None,
+    capacity_bytes: 40_000_000 * MB,
+    bits_per_mm: 22_441,
+    tracks: 15_104,
+    density_name: "U-1032P",
+    description: "Ultrium 10/32T P",
+    suffix: "PA",
+    worm_suffix: None,
+    writes: &[],
+    reads: &[],
+    additional_partitions_max: 3,
+    length_m: 1_337,
+    memory_bytes: 16_352,
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,18 +398,48 @@ mod tests {
             assert_eq!(generation.to_string().parse::<Generation>().unwrap(), generation);
         }
         assert_eq!("LTO-8".parse::<Generation>().unwrap(), Generation::Lto8);
-        assert!("lto3".parse::<Generation>().is_err());
+        assert!("lto1".parse::<Generation>().is_err());
+    }
+
+    /// Rows: drive; formats that it writes; formats that it only reads. Everything else is refused.
+    #[test]
+    fn compatibility_follows_the_programme() {
+        let rows: [(Generation, &[Generation], &[Generation]); 7] = [
+            (Lto4, &[Lto4, Lto3], &[Lto2]),
+            (Lto5, &[Lto5, Lto4], &[Lto3]),
+            (Lto6, &[Lto6, Lto5], &[Lto4]),
+            (Lto7, &[Lto7, Lto6], &[Lto5]),
+            (Lto8, &[Lto8, Lto7M8, Lto7], &[]),
+            (Lto9, &[Lto9, Lto8], &[]),
+            (Lto10, &[Lto10, Lto10P], &[]),
+        ];
+        let drives: Vec<Generation> =
+            Generation::ALL.into_iter().filter(|generation| generation.has_drives()).collect();
+        assert_eq!(drives, rows.map(|(drive, _, _)| drive));
+        for (drive, writes, reads) in rows {
+            for cartridge in Generation::ALL {
+                let expected = match cartridge {
+                    cartridge if writes.contains(&cartridge) => Access::ReadWrite,
+                    cartridge if reads.contains(&cartridge) => Access::ReadOnly,
+                    _ => Access::None,
+                };
+                assert_eq!(drive.access(cartridge), expected, "{cartridge} in {drive}");
+            }
+        }
+        let densities: Vec<u8> = Lto8.formats().iter().map(|(f, _)| f.facts().density).collect();
+        assert_eq!(densities, [0x5c, 0x5d, 0x5e]);
     }
 
     #[test]
-    fn compatibility_follows_the_programme() {
-        assert_eq!(Generation::Lto8.access(Generation::Lto8), Access::ReadWrite);
-        assert_eq!(Generation::Lto8.access(Generation::Lto7M8), Access::ReadWrite);
-        assert_eq!(Generation::Lto8.access(Generation::Lto6), Access::None);
-        assert_eq!(Generation::Lto7.access(Generation::Lto5), Access::ReadOnly);
-        assert_eq!(Generation::Lto9.access(Generation::Lto7), Access::None);
-        let densities: Vec<u8> =
-            Generation::Lto8.formats().iter().map(|(f, _)| f.facts().density).collect();
-        assert_eq!(densities, [0x5c, 0x5d, 0x5e]);
+    fn what_hosts_tell_cartridges_by_is_unique() {
+        for (number, one) in Generation::ALL.into_iter().enumerate() {
+            for other in Generation::ALL.into_iter().skip(number + 1) {
+                let (one, other) = (one.facts(), other.facts());
+                assert_ne!(one.density, other.density);
+                assert_ne!(one.suffix, other.suffix);
+                assert!(one.worm_suffix.is_none() || one.worm_suffix != other.worm_suffix);
+                assert!(one.density < other.density, "{} {}", one.name, other.name);
+            }
+        }
     }
 }

@@ -2,8 +2,6 @@
 
 use crate::config::LibraryConfig;
 
-/// Vendor text of all units.
-pub(crate) const VENDOR: &str = "CAPSTAN";
 /// Product revision of all units.
 pub(crate) const REVISION: &str = "0100";
 

@@ -56,6 +56,7 @@ pub mod generation;
 mod home;
 mod identity;
 mod library;
+mod personality;
 mod progress;
 mod robot;
 mod unit;
@@ -67,5 +68,6 @@ pub use library::{
     ChangerUnit, DriveUnit, ImportOptions, InterchangeReport, Library, LibraryListing,
     ListedElement, Options, open_unit,
 };
+pub use personality::Personality;
 pub use progress::Progress;
 pub use unit::name::Unit;

@@ -15,7 +15,7 @@ use crate::drive::slots::Drives;
 use crate::drive::{DriveRecord, RecordFile, boot_id};
 use crate::error::Result;
 use crate::home::Home;
-use crate::identity::{REVISION, VENDOR, library_serial, world_wide_name};
+use crate::identity::{REVISION, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::Identity;
 use crate::unit::name::Unit;
@@ -33,10 +33,11 @@ impl Changer {
     /// The changer of a library.
     pub fn new(home: &Arc<Home>, drives: &Arc<Drives>) -> Changer {
         let config = home.config();
+        let texts = config.personality.changer(config.generation);
         let identity = Identity {
             device_type: 0x08,
-            vendor: VENDOR,
-            product: "VTL-LIBRARY".into(),
+            vendor: texts.vendor,
+            product: texts.product,
             revision: REVISION,
             serial: library_serial(config),
             name: world_wide_name(config.id, 0),

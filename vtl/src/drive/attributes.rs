@@ -70,7 +70,7 @@ fn all(cartridge: &Cartridge) -> BTreeMap<u16, (u8, Vec<u8>)> {
         (0x0221, long(state.lifetime_read_bytes / MIB)),
         (0x0222, long(state.last_load_written_bytes / MIB)),
         (0x0223, long(state.last_load_read_bytes / MIB)),
-        (0x0400, text(crate::identity::VENDOR, 8)),
+        (0x0400, text("CAPSTAN", 8)),
         (0x0401, text(&state.serial(), 32)),
         (0x0402, (BINARY, facts.length_m.to_be_bytes().to_vec())),
         (0x0403, (BINARY, 127u32.to_be_bytes().to_vec())),

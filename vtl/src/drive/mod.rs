@@ -31,7 +31,7 @@ use crate::durable;
 use crate::error::{Error, Result};
 use crate::generation::{Access, Generation};
 use crate::home::Home;
-use crate::identity::{REVISION, VENDOR, library_serial, world_wide_name};
+use crate::identity::{REVISION, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::{Identity, padded};
 use crate::unit::name::Unit;
@@ -77,6 +77,7 @@ mod alert {
     pub const NO_REMOVAL: u32 = 10;
     pub const CLEANING_MEDIA: u32 = 11;
     pub const UNSUPPORTED_FORMAT: u32 = 12;
+    pub const READ_ONLY_FORMAT: u32 = 17;
     pub const WORM_OVERWRITE: u32 = 60;
 }
 
@@ -101,13 +102,12 @@ impl From<Error> for Stop {
 
 /// Serial number, product text and world wide name of drive `number` of a library.
 pub(crate) fn identity(config: &LibraryConfig, number: u16) -> Identity {
-    let generation = config.generation;
+    let texts = config.personality.drive(config.generation);
     let serial = format!("{:06X}D{number:03}", config.id & 0xff_ffff);
-    let product = format!("VTL-{}", generation.facts().name.to_uppercase());
     Identity {
         device_type: 0x01,
-        vendor: VENDOR,
-        product,
+        vendor: texts.vendor,
+        product: texts.product,
         revision: REVISION,
         name: world_wide_name(config.id, number + 1),
         bar_code_reader: false,
@@ -130,6 +130,7 @@ fn supported_alerts() -> u64 {
         alert::NO_REMOVAL,
         alert::CLEANING_MEDIA,
         alert::UNSUPPORTED_FORMAT,
+        alert::READ_ONLY_FORMAT,
         alert::WORM_OVERWRITE,
     ]
     .into_iter()
@@ -257,9 +258,13 @@ impl Drive {
             self.raise_alert(alert::CLEANING_MEDIA);
             return Ok(Err(Sense::CLEANING_CARTRIDGE));
         }
-        if self.generation().access(state.generation) == Access::None {
-            self.raise_alert(alert::UNSUPPORTED_FORMAT);
-            return Ok(Err(Sense::INCOMPATIBLE_MEDIUM));
+        match self.generation().access(state.generation) {
+            Access::ReadWrite => {}
+            Access::ReadOnly => self.raise_alert(alert::READ_ONLY_FORMAT),
+            Access::None => {
+                self.raise_alert(alert::UNSUPPORTED_FORMAT);
+                return Ok(Err(Sense::INCOMPATIBLE_MEDIUM));
+            }
         }
         Cartridge::open(&folder).map(Ok)
     }

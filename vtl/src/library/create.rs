@@ -9,6 +9,7 @@ use crate::config::{Counts, LibraryConfig};
 use crate::durable;
 use crate::error::{Error, Named, Result};
 use crate::generation::Generation;
+use crate::personality::Personality;
 use crate::robot::{Occupant, RobotState};
 
 /// How a library is to be made.
@@ -24,10 +25,14 @@ pub struct Options {
     pub cartridges: u16,
     /// First characters of their bar codes; a number fills it up to six.
     pub barcode_prefix: String,
+    /// The cartridges record once (WORM).
+    pub worm: bool,
     /// Generation of drives and cartridges.
     pub generation: Generation,
     /// Capacity of a cartridge in data bytes; `None` for the generation's native capacity.
     pub capacity_bytes: Option<u64>,
+    /// Whose INQUIRY texts drives and robot show.
+    pub personality: Personality,
 }
 
 impl Default for Options {
@@ -38,8 +43,10 @@ impl Default for Options {
             import_export: 2,
             cartridges: 10,
             barcode_prefix: "CAP".into(),
+            worm: false,
             generation: Generation::Lto8,
             capacity_bytes: None,
+            personality: Personality::Capstan,
         }
     }
 }
@@ -57,26 +64,36 @@ pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
             reason: format!("{} cartridges do not fit {} slots", options.cartridges, options.slots),
         });
     }
-    if options.generation == Generation::Lto7M8 {
+    if !options.generation.has_drives() {
         return Err(Error::Options {
-            reason: "type M is a cartridge format of LTO-8 drives; choose lto8".into(),
+            reason: format!(
+                "{} is a format of cartridges, not of drives; choose lto4 to lto10",
+                options.generation
+            ),
         });
     }
     let cartridges = (1..=u32::from(options.cartridges))
         .map(|number| {
-            let barcode = barcode::numbered(&options.barcode_prefix, number, options.generation)?;
+            let prefix = &options.barcode_prefix;
+            let barcode = barcode::numbered(prefix, number, options.generation, options.worm)?;
             CartridgeState::new(&barcode, options.generation, options.capacity_bytes)
         })
         .collect::<Result<Vec<_>>>()?;
     // Checked even if no cartridge is made now.
     CartridgeState::new(
-        &barcode::numbered("CAP", 1, options.generation)?,
+        &barcode::numbered("CAP", 1, options.generation, options.worm)?,
         options.generation,
         options.capacity_bytes,
     )?;
     make_empty(dir)?;
     let id = durable::random_u64()? >> 16;
-    let config = LibraryConfig::new(id, options.generation, &counts, options.capacity_bytes);
+    let config = LibraryConfig::new(
+        id,
+        options.generation,
+        &counts,
+        options.capacity_bytes,
+        options.personality,
+    );
     for number in 0..options.drives {
         let folder = dir.join(format!("drive{number}"));
         fs::create_dir(&folder).named(&folder)?;

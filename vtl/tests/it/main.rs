@@ -9,6 +9,7 @@
 )]
 
 mod changer;
+mod generations;
 mod host;
 mod interchange;
 mod model;
