@@ -32,8 +32,8 @@
 //! * **A cartridge's files** are open in at most one place: an `flock` on the cartridge's folder is
 //!   taken by the drive that has it threaded, or by a door of [`Library`] that reads or changes it
 //!   from the host side (which the robot sees as an element it cannot reach).
-//! * **Order of locks**: drive mutexes by number, then the robot's file, then cartridge and drive
-//!   files (only ever tried, never waited for). Nobody takes them in another order, so nobody waits
+//! * **Order of locks**: drive mutexes by number, then the robot's file, then cartridge, drive and
+//!   station files (only ever tried, or held by others for no longer than a look). Nobody takes them in another order, so nobody waits
 //!   in a circle.
 //! * **Killed programs**: locks are the kernel's and vanish with the process. The drive's position
 //!   and settings are written after each command that changes them to a fixed record in
@@ -65,7 +65,7 @@ pub use element::ElementKind;
 pub use error::{Error, Result};
 pub use generation::Generation;
 pub use library::{
-    ChangerUnit, DriveUnit, ImportOptions, InterchangeReport, Library, LibraryListing,
+    ChangerUnit, DriveUnit, HostSession, ImportOptions, InterchangeReport, Library, LibraryListing,
     ListedElement, Options, open_unit,
 };
 pub use personality::Personality;

@@ -41,7 +41,7 @@ impl Occupant {
     }
 }
 
-/// What the changer still has to tell the programs of this machine.
+/// What the changer still has to tell the programs of this machine, and the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitingAttentions {
     /// Boot id of the machine when power on was last told, as text.
@@ -53,6 +53,31 @@ pub(crate) struct WaitingAttentions {
     /// The operator changed the inventory otherwise.
     #[serde(default)]
     pub inventory_changed: bool,
+    /// How often the station was used and the inventory changed, for hosts other than this
+    /// machine: a process that serves some compares it with what it saw last.
+    #[serde(default)]
+    pub events: OperatorEvents,
+}
+
+/// Counts of what an operator did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OperatorEvents {
+    pub station: u64,
+    pub inventory: u64,
+}
+
+impl WaitingAttentions {
+    /// The operator used the import/export station.
+    pub fn note_station_accessed(&mut self) {
+        self.station_accessed = true;
+        self.events.station = self.events.station.wrapping_add(1);
+    }
+
+    /// The operator changed the inventory otherwise.
+    pub fn note_inventory_changed(&mut self) {
+        self.inventory_changed = true;
+        self.events.inventory = self.events.inventory.wrapping_add(1);
+    }
 }
 
 /// The content of `robot.json`.
@@ -64,7 +89,7 @@ pub(crate) struct RobotState {
     pub drives: Vec<Option<Occupant>>,
     pub slots: Vec<Option<Occupant>>,
     pub import_export: Vec<Option<Occupant>>,
-    /// PREVENT ALLOW: the import/export station is locked.
+    /// PREVENT ALLOW: this machine has locked the import/export station.
     #[serde(default)]
     pub station_locked: bool,
     #[serde(default)]

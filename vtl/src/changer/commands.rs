@@ -7,7 +7,9 @@ use super::{Changer, element_status, moves};
 use crate::element::{ElementKind, address_of};
 use crate::robot::{count_of, element_at};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
-use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Stop, log_pages, opcodes};
+use crate::unit::{
+    self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, log_pages, opcodes,
+};
 
 macro_rules! command {
     ($code:expr, [$($usage:expr),*], $run:expr) => {
@@ -69,30 +71,24 @@ impl LogicalUnit for Changer {
     }
 
     fn settle(&mut self) -> Done {
-        // Attentions that still wait belong to the machine, not to this process.
-        let waits = |sense| self.attentions.waits(unit::Nexus::LOCAL, sense);
-        let station = waits(&Sense::STATION_ACCESSED);
-        let inventory = waits(&Sense::MEDIUM_CHANGED);
-        let power_on = waits(&Sense::POWER_ON);
-        if !(station || inventory || power_on) {
-            return Ok(());
-        }
-        let mut robot = self.robot()?;
-        let waiting = &mut robot.state.attentions;
-        waiting.station_accessed |= station;
-        waiting.inventory_changed |= inventory;
-        if power_on {
-            waiting.power_on_told.clear();
-        }
-        robot.commit()?;
-        for sense in [Sense::STATION_ACCESSED, Sense::MEDIUM_CHANGED, Sense::POWER_ON] {
-            self.attentions.withdraw(&sense);
-        }
-        Ok(())
+        self.return_attentions().map_err(Stop::from)
     }
 
     fn attentions(&mut self) -> &mut Attentions {
         &mut self.attentions
+    }
+
+    fn nexus_established(&mut self, nexus: Nexus) -> Done {
+        self.host_came(nexus).map_err(Stop::from)
+    }
+
+    fn nexus_lost(&mut self, nexus: Nexus) -> Done {
+        self.host_went(nexus);
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Done {
+        self.reset_unit().map_err(Stop::from)
     }
 
     fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
@@ -141,9 +137,7 @@ fn prevent_allow(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
         1 => true,
         _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),
     };
-    let mut robot = changer.robot()?;
-    robot.state.station_locked = locked;
-    robot.commit()?;
+    changer.prevent_removal(command.nexus, locked)?;
     Ok(())
 }
 

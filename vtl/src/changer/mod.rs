@@ -1,18 +1,17 @@
 //! The library's robot as a SCSI device server (SMC-3).
 //!
-//! It keeps nothing in memory but the attentions that wait: every command reads `robot.json` under
+//! It keeps nothing in memory but what belongs to hosts (`hosts`): every command reads `robot.json` under
 //! its lock, so any number of processes may each have their own [`Changer`].
 
 mod commands;
 mod element_status;
+mod hosts;
 mod moves;
 
 use std::sync::Arc;
 
-use scsi::Sense;
-
 use crate::drive::slots::Drives;
-use crate::drive::{DriveRecord, RecordFile, boot_id};
+use crate::drive::{DriveRecord, RecordFile};
 use crate::error::Result;
 use crate::home::Home;
 use crate::identity::{REVISION, library_serial, world_wide_name};
@@ -20,6 +19,9 @@ use crate::robot::Robot;
 use crate::unit::inquiry::Identity;
 use crate::unit::name::Unit;
 use crate::unit::{Attentions, Nexus};
+use hosts::Sessions;
+
+pub(crate) use hosts::StationLock;
 
 /// The changer of one process.
 pub(crate) struct Changer {
@@ -27,6 +29,7 @@ pub(crate) struct Changer {
     drives: Arc<Drives>,
     identity: Identity,
     attentions: Attentions,
+    sessions: Sessions,
 }
 
 impl Changer {
@@ -46,34 +49,17 @@ impl Changer {
         };
         let mut attentions = Attentions::default();
         attentions.attach(Nexus::LOCAL, []);
-        Changer { home: Arc::clone(home), drives: Arc::clone(drives), identity, attentions }
+        Changer {
+            home: Arc::clone(home),
+            drives: Arc::clone(drives),
+            identity,
+            attentions,
+            sessions: Sessions::default(),
+        }
     }
 
     fn robot(&self) -> Result<Robot> {
         Robot::lock(&self.home)
-    }
-
-    /// Takes over what waits for this machine in the shared state.
-    fn collect_attentions(&mut self) -> Result<()> {
-        let mut robot = self.robot()?;
-        let boot = format!("{:016x}", boot_id());
-        let waiting = &mut robot.state.attentions;
-        let mut found = Vec::new();
-        if waiting.power_on_told != boot {
-            found.push(Sense::POWER_ON);
-            waiting.power_on_told = boot;
-        }
-        if std::mem::take(&mut waiting.station_accessed) {
-            found.push(Sense::STATION_ACCESSED);
-        }
-        if std::mem::take(&mut waiting.inventory_changed) {
-            found.push(Sense::MEDIUM_CHANGED);
-        }
-        robot.commit()?;
-        for sense in found {
-            self.attentions.raise(sense, None);
-        }
-        Ok(())
     }
 
     /// What a drive remembers of the load with this number; `None` if it does not know it yet.

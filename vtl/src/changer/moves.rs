@@ -144,7 +144,9 @@ fn take_from_drive(
     let lock = durable::try_lock(&folder.join("lock"))?;
     let record = RecordFile::peek(&folder).filter(|record| record.load == occupant.load);
     let unloaded = record.as_ref().is_some_and(|record| record.unloaded);
-    let prevented = record.as_ref().is_some_and(|record| record.prevented);
+    let prevented = record
+        .as_ref()
+        .is_some_and(|record| record.prevented || (lock.is_none() && record.prevented_by_session));
     if prevented || (lock.is_none() && !unloaded) {
         return Err(Sense::REMOVAL_PREVENTED.into());
     }

@@ -7,7 +7,7 @@ use super::{
     Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, threaded, transfer,
 };
 use crate::generation::BLOCK_BYTES_MAX;
-use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Stop, opcodes};
+use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, opcodes};
 
 /// Largest logical object identifier that READ BLOCK LIMITS with MLOI tells: what LOCATE(16) and
 /// the index can address.
@@ -90,6 +90,21 @@ impl LogicalUnit for Drive {
 
     fn attentions(&mut self) -> &mut Attentions {
         &mut self.attentions
+    }
+
+    fn nexus_established(&mut self, nexus: Nexus) -> Done {
+        self.host_came(nexus);
+        Ok(())
+    }
+
+    fn nexus_lost(&mut self, nexus: Nexus) -> Done {
+        self.host_went(nexus);
+        self.settle_record()
+    }
+
+    fn reset(&mut self) -> Done {
+        self.reset_unit();
+        self.settle_record()
     }
 
     fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {

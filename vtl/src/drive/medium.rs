@@ -55,7 +55,7 @@ fn unload_medium(drive: &mut Drive) -> Done {
     if matches!(drive.medium, Medium::Unloaded) {
         return Ok(());
     }
-    if drive.record.prevented {
+    if drive.hosts.prevent_removal() {
         drive.raise_alert(alert::NO_REMOVAL);
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
@@ -66,13 +66,14 @@ fn unload_medium(drive: &mut Drive) -> Done {
     drive.settle_record()
 }
 
-/// PREVENT ALLOW MEDIUM REMOVAL.
+/// PREVENT ALLOW MEDIUM REMOVAL, for the host that sends it.
 pub(super) fn prevent_allow(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    match command.byte(4) & 0x03 {
-        0 => drive.record.prevented = false,
-        1 => drive.record.prevented = true,
+    let prevent = match command.byte(4) & 0x03 {
+        0 => false,
+        1 => true,
         _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),
-    }
+    };
+    drive.hosts.of(command.nexus).prevents_removal = prevent;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 mod attributes;
 mod commands;
 mod density;
+mod hosts;
 mod log_pages;
 mod medium;
 mod mode_pages;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hosts::Hosts;
 use nix::fcntl::Flock;
 use scsi::Sense;
 
@@ -62,6 +64,7 @@ pub(crate) struct Drive {
     file: RecordFile,
     medium: Medium,
     attentions: Attentions,
+    hosts: Hosts,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -153,6 +156,7 @@ impl Drive {
         };
         let file = RecordFile::open(&folder)?;
         let record = file.stored().clone();
+        let hosts = Hosts::new(&record);
         let mut attentions = Attentions::default();
         let waiting = [
             record.power_on_waits.then_some(Sense::POWER_ON),
@@ -168,6 +172,7 @@ impl Drive {
             file,
             medium: Medium::Empty,
             attentions,
+            hosts,
             seen_changes: None,
             wrote: false,
             _lock: lock,
@@ -207,7 +212,7 @@ impl Drive {
             self.record.load = load;
             self.record.position = 0;
             self.record.unloaded = false;
-            self.record.prevented = false;
+            self.hosts.allow_removal();
             self.attentions.raise(Sense::MEDIUM_CHANGED, None);
             if barcode.is_none() {
                 // Only a new cartridge is told, not an empty drive.
@@ -285,7 +290,7 @@ impl Drive {
     /// The robot of this process takes the cartridge: the drive unloads it by itself. The caller
     /// holds the robot's lock.
     pub fn release_to_robot(&mut self) -> Done {
-        if self.record.prevented {
+        if self.hosts.prevent_removal() {
             self.raise_alert(alert::NO_REMOVAL);
             self.settle_record()?;
             return Err(Sense::REMOVAL_PREVENTED.into());
@@ -299,8 +304,11 @@ impl Drive {
     }
 
     fn settle_record(&mut self) -> Done {
-        self.record.power_on_waits = self.attentions.waits(Nexus::LOCAL, &Sense::POWER_ON);
+        // A reset that this machine was not told of is a power on to its next program.
+        let waits = |sense| self.attentions.waits(Nexus::LOCAL, sense);
+        self.record.power_on_waits = waits(&Sense::POWER_ON) || waits(&Attentions::RESET);
         self.record.new_medium_waits = self.attentions.waits(Nexus::LOCAL, &Sense::MEDIUM_CHANGED);
+        self.hosts.note(&mut self.record);
         self.file.store(&self.record).map_err(Stop::Host)
     }
 

@@ -11,7 +11,7 @@
 //! | 8 | 8 | CRC-64 of the machine's boot id |
 //! | 16 | 8 | number of the load that this is about (`robot.json`) |
 //! | 24 | 8 | position: number of the next object |
-//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told |
+//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session |
 //! | 36 | 4 | mode block length |
 //! | 40 | 4 | programmable early warning in MB |
 //! | 44 | 1 | compression 0 or 1 |
@@ -44,6 +44,7 @@ const UNLOADED: u32 = 1;
 const PREVENTED: u32 = 2;
 const POWER_ON: u32 = 4;
 const NEW_MEDIUM: u32 = 8;
+const PREVENTED_BY_SESSION: u32 = 16;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -79,8 +80,11 @@ pub(crate) struct DriveRecord {
     pub position: u64,
     /// The cartridge is in the drive but not threaded.
     pub unloaded: bool,
-    /// PREVENT ALLOW MEDIUM REMOVAL is in force.
+    /// PREVENT ALLOW MEDIUM REMOVAL is in force for this machine.
     pub prevented: bool,
+    /// It is in force for another host, which the process that has the drive open serves. Without
+    /// such a process it means nothing.
+    pub prevented_by_session: bool,
     /// This machine has not been told of the power on yet.
     pub power_on_waits: bool,
     /// This machine has not been told of the new cartridge yet.
@@ -115,6 +119,7 @@ impl DriveRecord {
             position: 0,
             unloaded: false,
             prevented: false,
+            prevented_by_session: false,
             power_on_waits: true,
             new_medium_waits: false,
             block_length: 0,
@@ -134,6 +139,7 @@ impl DriveRecord {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         let flags = flag(self.unloaded, UNLOADED)
             | flag(self.prevented, PREVENTED)
+            | flag(self.prevented_by_session, PREVENTED_BY_SESSION)
             | flag(self.power_on_waits, POWER_ON)
             | flag(self.new_medium_waits, NEW_MEDIUM);
         let mut record = RecordBytes {
@@ -175,6 +181,7 @@ impl DriveRecord {
             position: record.position.get(),
             unloaded: flags & UNLOADED != 0,
             prevented: flags & PREVENTED != 0,
+            prevented_by_session: flags & PREVENTED_BY_SESSION != 0,
             power_on_waits: flags & POWER_ON != 0,
             new_medium_waits: flags & NEW_MEDIUM != 0,
             block_length: record.block_length.get(),

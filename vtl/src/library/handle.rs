@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use scsi::{Data, Reply, Transport};
 
+use super::host_session::Attachment;
 use super::shared::Shared;
 use crate::error::Result;
 use crate::unit::name::Unit;
@@ -26,6 +27,8 @@ pub struct DriveUnit {
     number: u16,
     nexus: Nexus,
     name: String,
+    /// The session that it belongs to, if it is not this machine's.
+    _session: Option<Arc<Attachment>>,
 }
 
 /// An open changer.
@@ -33,6 +36,8 @@ pub struct ChangerUnit {
     shared: Arc<Shared>,
     nexus: Nexus,
     name: String,
+    /// The session that it belongs to, if it is not this machine's.
+    _session: Option<Arc<Attachment>>,
 }
 
 /// A failure of the host's file system has no sense data: it is the way to the device that failed.
@@ -46,10 +51,11 @@ impl DriveUnit {
         dir: &Path,
         number: u16,
         nexus: Nexus,
+        session: Option<Arc<Attachment>>,
     ) -> Result<DriveUnit> {
         shared.drives().attach(number)?;
         let name = name(dir, Unit::Drive(number));
-        Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name })
+        Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name, _session: session })
     }
 }
 
@@ -80,8 +86,14 @@ impl Transport for DriveUnit {
 }
 
 impl ChangerUnit {
-    pub(super) fn new(shared: &Arc<Shared>, dir: &Path, nexus: Nexus) -> ChangerUnit {
-        ChangerUnit { shared: Arc::clone(shared), nexus, name: name(dir, Unit::Changer) }
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        nexus: Nexus,
+        session: Option<Arc<Attachment>>,
+    ) -> ChangerUnit {
+        let name = name(dir, Unit::Changer);
+        ChangerUnit { shared: Arc::clone(shared), nexus, name, _session: session }
     }
 }
 

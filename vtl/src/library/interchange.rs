@@ -195,7 +195,7 @@ impl Library {
         }
         let mut robot = Robot::lock(self.shared.home())?;
         self.place_new(&mut robot, &state, ElementKind::Slot)?;
-        robot.state.attentions.inventory_changed = true;
+        robot.state.attentions.note_inventory_changed();
         robot.commit()
     }
 }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `library.json` | what the library is; written once |
 //! | `robot.json`, `robot.lock`, `robot.changes` | what is where, its lock, its change counter |
+//! | `station.lock` | held while a session has locked the import/export station |
 //! | `driveN/lock`, `driveN/state` | who has drive N open; what it remembers |
 //! | `cartridges/BARCODE/` | a cartridge, see [`crate::cartridge`] |
 
 mod create;
 mod handle;
+mod host_session;
 mod interchange;
 mod operator;
 mod shared;
@@ -21,6 +23,7 @@ use serde::Serialize;
 
 pub use create::Options;
 pub use handle::{ChangerUnit, DriveUnit};
+pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
 
 use crate::element::ElementKind;
@@ -123,12 +126,12 @@ impl Library {
 
     /// A handle to a drive, numbered from 0. Fails if another process has it open.
     pub fn drive(&self, number: u16) -> Result<DriveUnit> {
-        DriveUnit::open(&self.shared, &self.dir, number, Nexus::LOCAL)
+        DriveUnit::open(&self.shared, &self.dir, number, Nexus::LOCAL, None)
     }
 
     /// A handle to the changer.
     pub fn changer(&self) -> Result<ChangerUnit> {
-        Ok(ChangerUnit::new(&self.shared, &self.dir, Nexus::LOCAL))
+        Ok(ChangerUnit::new(&self.shared, &self.dir, Nexus::LOCAL, None))
     }
 
     /// Sets what makes commands fail in this process, or nothing.

@@ -6,6 +6,7 @@ use std::fs;
 use super::{Library, LibraryListing, ListedElement};
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState, CheckReport};
+use crate::changer::StationLock;
 use crate::drive::RecordFile;
 use crate::durable;
 use crate::element::{ElementKind, address_of};
@@ -53,7 +54,7 @@ impl Library {
         let state = self.blank(barcode, capacity_bytes)?;
         let mut robot = Robot::lock(self.shared.home())?;
         self.place_new(&mut robot, &state, ElementKind::Slot)?;
-        robot.state.attentions.inventory_changed = true;
+        robot.state.attentions.note_inventory_changed();
         robot.commit()
     }
 
@@ -66,7 +67,7 @@ impl Library {
         if let Some(Some(occupant)) = robot.state.place(ElementKind::ImportExport, number) {
             occupant.imported = true;
         }
-        robot.state.attentions.station_accessed = true;
+        robot.state.attentions.note_station_accessed();
         robot.commit()
     }
 
@@ -93,9 +94,9 @@ impl Library {
             *place = None;
         }
         if kind == ElementKind::ImportExport {
-            robot.state.attentions.station_accessed = true;
+            robot.state.attentions.note_station_accessed();
         } else {
-            robot.state.attentions.inventory_changed = true;
+            robot.state.attentions.note_inventory_changed();
         }
         robot.commit()?;
         drop(lock);
@@ -200,7 +201,7 @@ impl Library {
         if let Some(place) = robot.state.place(to, number) {
             *place = Some(occupant);
         }
-        robot.state.attentions.station_accessed = true;
+        robot.state.attentions.note_station_accessed();
         robot.commit()
     }
 
@@ -224,7 +225,8 @@ impl Library {
     }
 
     fn refuse_locked_station(&self, robot: &Robot, barcode: &str) -> Result<()> {
-        if robot.state.station_locked {
+        let locked = robot.state.station_locked || StationLock::is_held(self.shared.home())?;
+        if locked {
             return Err(Error::CartridgeBusy {
                 barcode: barcode.into(),
                 reason: "a host has locked the import/export station".into(),

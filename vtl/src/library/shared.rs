@@ -1,16 +1,18 @@
 //! What all handles of a process to one library share, and the list that makes them share it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use crate::changer::Changer;
 use crate::config::LibraryConfig;
+use crate::drive::Drive;
 use crate::drive::slots::Drives;
-use crate::error::{Named, Result};
+use crate::error::{Error, Named, Result};
 use crate::home::{Home, unpoisoned};
+use crate::unit::{Done, Nexus, Stop};
 
 /// One library in this process.
 pub(crate) struct Shared {
@@ -19,6 +21,8 @@ pub(crate) struct Shared {
     /// The changer once it was used, and with it this library: what waits in the changer's memory is
     /// told to whoever opens the library next in this process, so both stay until the process ends.
     changer: Mutex<Option<(Changer, Arc<Shared>)>>,
+    /// Initiator ports that have a session.
+    sessions: Mutex<BTreeSet<Nexus>>,
 }
 
 type Key = (u64, u64);
@@ -42,7 +46,8 @@ pub(super) fn open(dir: &Path) -> Result<Arc<Shared>> {
     }
     let home = Arc::new(Home::open(dir, config)?);
     let drives = Arc::new(Drives::new(&home));
-    let shared = Arc::new(Shared { home, drives, changer: Mutex::default() });
+    let shared =
+        Arc::new(Shared { home, drives, changer: Mutex::default(), sessions: Mutex::default() });
     open.retain(|_, library| library.strong_count() > 0);
     open.insert(key, Arc::downgrade(&shared));
     Ok(shared)
@@ -57,6 +62,33 @@ impl Shared {
     /// The library's drives.
     pub fn drives(&self) -> &Drives {
         &self.drives
+    }
+
+    /// Does something that is no command with a drive that a handle of this process keeps open.
+    pub fn on_drive(&self, number: u16, work: impl FnOnce(&mut Drive) -> Done) -> Result<()> {
+        let mut slot = self.drives.slot(number)?;
+        match slot.drive_mut() {
+            Some(drive) => work(drive).map_err(|stop| self.failed(stop)),
+            None => Err(Error::UnitUnknown { unit: format!("drive {number}") }),
+        }
+    }
+
+    /// Does something with the changer that is no command.
+    pub fn on_changer(self: &Arc<Self>, work: impl FnOnce(&mut Changer) -> Done) -> Result<()> {
+        self.with_changer(work).map_err(|stop| self.failed(stop))
+    }
+
+    fn failed(&self, stop: Stop) -> Error {
+        let source = match stop {
+            Stop::Host(source) => source,
+            Stop::Check(sense) => std::io::Error::other(sense.to_string()),
+        };
+        Error::Io { path: self.home.dir().to_path_buf(), source }
+    }
+
+    /// Initiator ports that have a session.
+    pub fn sessions(&self) -> MutexGuard<'_, BTreeSet<Nexus>> {
+        unpoisoned(self.sessions.lock())
     }
 
     /// The changer of this process.

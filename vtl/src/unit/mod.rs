@@ -1,7 +1,7 @@
 //! What drives and changers do alike as SCSI device servers.
 //!
 //! A logical unit is reached by some *nexus* (a host as the unit sees it) with a command; how the
-//! command travelled (a function call, later iSCSI) is none of its business. The order in which
+//! command travelled (a function call, iSCSI) is none of its business. The order in which
 //! [`execute`] looks at a command follows SPC-4: unknown codes first, then faults set for tests,
 //! then a pending unit attention, then the command itself.
 
@@ -9,23 +9,16 @@ pub(crate) mod inquiry;
 pub(crate) mod log_pages;
 pub(crate) mod mode_pages;
 pub(crate) mod name;
+pub(crate) mod nexus;
 pub(crate) mod opcodes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use scsi::command::opcode;
-use scsi::{Data, Reply, Sense, Status};
+use scsi::{Data, Reply, Sense, SenseKey, Status};
 
-/// A host as a logical unit sees it. The programs of this machine are one host, as they are behind a
-/// host adapter; each iSCSI session will be another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Nexus(pub u32);
-
-impl Nexus {
-    /// The programs of this machine.
-    pub const LOCAL: Nexus = Nexus(0);
-}
+pub(crate) use nexus::Nexus;
 
 /// Why a command did not end with GOOD.
 #[derive(Debug)]
@@ -133,23 +126,40 @@ pub(crate) struct Attentions {
 }
 
 impl Attentions {
+    /// The unit was reset by a host (6/29/03).
+    pub const RESET: Sense = Sense::new(SenseKey::UnitAttention, 0x29, 0x03);
+
     /// A nexus that was not there before starts with these.
     pub fn attach(&mut self, nexus: Nexus, pending: impl IntoIterator<Item = Sense>) {
         self.pending.entry(nexus).or_insert_with(|| pending.into_iter().collect());
+    }
+
+    /// A nexus that is gone, with all that waits for it.
+    pub fn detach(&mut self, nexus: Nexus) {
+        self.pending.remove(&nexus);
     }
 
     /// Queues a condition for every nexus but the one that caused it. Power on goes before all
     /// else; a condition that waits already is not queued twice.
     pub fn raise(&mut self, sense: Sense, except: Option<Nexus>) {
         for (nexus, queue) in &mut self.pending {
-            if Some(*nexus) == except || queue.contains(&sense) {
-                continue;
+            if Some(*nexus) != except {
+                enqueue(queue, sense);
             }
-            if sense.asc == Sense::POWER_ON.asc {
-                queue.push_front(sense);
-            } else {
-                queue.push_back(sense);
-            }
+        }
+    }
+
+    /// Queues a condition for one nexus.
+    pub fn raise_for(&mut self, nexus: Nexus, sense: Sense) {
+        if let Some(queue) = self.pending.get_mut(&nexus) {
+            enqueue(queue, sense);
+        }
+    }
+
+    /// Takes a condition back from one nexus.
+    pub fn withdraw_from(&mut self, nexus: Nexus, sense: &Sense) {
+        if let Some(queue) = self.pending.get_mut(&nexus) {
+            queue.retain(|waiting| waiting != sense);
         }
     }
 
@@ -168,6 +178,17 @@ impl Attentions {
     /// True if this condition waits for the nexus.
     pub fn waits(&self, nexus: Nexus, sense: &Sense) -> bool {
         self.pending.get(&nexus).is_some_and(|queue| queue.contains(sense))
+    }
+}
+
+fn enqueue(queue: &mut VecDeque<Sense>, sense: Sense) {
+    if queue.contains(&sense) {
+        return;
+    }
+    if sense.asc == Sense::POWER_ON.asc {
+        queue.push_front(sense);
+    } else {
+        queue.push_back(sense);
     }
 }
 
@@ -196,6 +217,16 @@ pub(crate) trait LogicalUnit: Sized + 'static {
 
     /// Unit attentions that wait.
     fn attentions(&mut self) -> &mut Attentions;
+
+    /// A session began: its first command meets 29/00.
+    fn nexus_established(&mut self, nexus: Nexus) -> Done;
+
+    /// A session ended, orderly or not: what it had set for itself here goes (attentions that
+    /// wait, prevention of removal).
+    fn nexus_lost(&mut self, nexus: Nexus) -> Done;
+
+    /// LOGICAL UNIT RESET: settings as after power on, and every nexus is told (29/03).
+    fn reset(&mut self) -> Done;
 
     /// A condition that a test set for this command.
     fn fault(&mut self, cdb: &[u8]) -> Option<Sense>;
@@ -306,6 +337,18 @@ mod tests {
         assert_eq!(attentions.take(other), Some(Sense::POWER_ON));
         assert_eq!(attentions.take(other), Some(Sense::MODE_PARAMETERS_CHANGED));
         assert_eq!(attentions.take(other), None);
+    }
+
+    #[test]
+    fn what_waits_for_a_lost_nexus_is_gone() {
+        let mut attentions = Attentions::default();
+        attentions.attach(Nexus(1), [Sense::POWER_ON]);
+        attentions.detach(Nexus(1));
+        attentions.raise(Sense::MEDIUM_CHANGED, None);
+        assert_eq!(attentions.take(Nexus(1)), None);
+        attentions.attach(Nexus(1), [Sense::POWER_ON]);
+        assert_eq!(attentions.take(Nexus(1)), Some(Sense::POWER_ON));
+        assert_eq!(attentions.take(Nexus(1)), None);
     }
 
     #[test]

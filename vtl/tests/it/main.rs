@@ -11,6 +11,7 @@
 mod changer;
 mod generations;
 mod host;
+mod hosts;
 mod interchange;
 mod model;
 mod pages;

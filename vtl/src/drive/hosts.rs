@@ -1,0 +1,91 @@
+//! What a drive keeps for each host, from the begin of its session to its end.
+//!
+//! This machine's part outlives its programs (`driveN/state`); a session's part is gone with the
+//! session, also when the program that serves it is killed.
+
+use std::collections::BTreeMap;
+
+use scsi::Sense;
+
+use super::{Drive, DriveRecord};
+use crate::unit::{Attentions, Nexus};
+
+/// One host's part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct HostState {
+    /// PREVENT ALLOW MEDIUM REMOVAL is in force for it. The cartridge stays as long as one host
+    /// wants it (SPC-4 §6.17).
+    pub prevents_removal: bool,
+}
+
+/// All hosts that the drive knows.
+#[derive(Debug, Default)]
+pub(super) struct Hosts(BTreeMap<Nexus, HostState>);
+
+impl Hosts {
+    /// Only this machine, as the drive's record has it.
+    pub fn new(record: &DriveRecord) -> Hosts {
+        let local = HostState { prevents_removal: record.prevented };
+        Hosts(BTreeMap::from([(Nexus::LOCAL, local)]))
+    }
+
+    /// A host's part.
+    pub fn of(&mut self, nexus: Nexus) -> &mut HostState {
+        self.0.entry(nexus).or_default()
+    }
+
+    /// True if a host wants the cartridge to stay.
+    pub fn prevent_removal(&self) -> bool {
+        self.0.values().any(|host| host.prevents_removal)
+    }
+
+    /// The cartridge is gone: nobody prevents its removal any more.
+    pub fn allow_removal(&mut self) {
+        self.0.values_mut().for_each(|host| host.prevents_removal = false);
+    }
+
+    /// Notes in the record what other processes must know.
+    pub fn note(&self, record: &mut DriveRecord) {
+        let prevents = |local: bool| {
+            self.0
+                .iter()
+                .any(|(nexus, host)| (*nexus == Nexus::LOCAL) == local && host.prevents_removal)
+        };
+        record.prevented = prevents(true);
+        record.prevented_by_session = prevents(false);
+    }
+}
+
+impl Drive {
+    /// A session begins.
+    pub(super) fn host_came(&mut self, nexus: Nexus) {
+        self.hosts.of(nexus);
+        self.attentions.attach(nexus, [Sense::POWER_ON]);
+    }
+
+    /// A session ended.
+    pub(super) fn host_went(&mut self, nexus: Nexus) {
+        self.hosts.0.remove(&nexus);
+        self.attentions.detach(nexus);
+    }
+
+    /// LOGICAL UNIT RESET (SAM-5 §6.3.3): settings are as after power on, nobody prevents removal,
+    /// every host is told. Tape and data stay as they are.
+    pub(super) fn reset_unit(&mut self) {
+        let DriveRecord { load, position, unloaded, .. } = self.record;
+        let kept = self.record.clone();
+        self.record = DriveRecord {
+            load,
+            position,
+            unloaded,
+            alerts: kept.alerts,
+            written_bytes: kept.written_bytes,
+            read_bytes: kept.read_bytes,
+            write_errors: kept.write_errors,
+            read_errors: kept.read_errors,
+            ..DriveRecord::power_on()
+        };
+        self.hosts.allow_removal();
+        self.attentions.raise(Attentions::RESET, None);
+    }
+}
