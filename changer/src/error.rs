@@ -201,6 +201,7 @@ impl Error {
                     | transport::Status::TaskSetFull
                     | transport::Status::ReservationConflict
             ),
+            transport::Error::NotCarried { .. } => true,
             _ => source.sense().is_some_and(Sense::is_becoming_ready),
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! * [`Transport`]: one logical unit that takes a command and answers it. Hardware behind `/dev/sg*`
 //!   ([`sg`]), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
-//!   implement it;
+//!   implement it; [`retry`] repeats over any of them what the device certainly did not do;
 //! * [`sense`]: what a device says when a command did not simply work;
 //! * [`command`]: typed commands and replies of SPC, SSC and SMC, so that no other crate builds or
 //!   picks apart SCSI bytes;
@@ -14,6 +14,7 @@
 pub mod address;
 pub mod command;
 pub mod discover;
+pub mod retry;
 pub mod sense;
 pub mod sg;
 #[cfg(any(test, feature = "testing"))]

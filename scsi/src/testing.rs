@@ -28,6 +28,10 @@ pub enum Answer {
     Status(Status),
     /// The way to the device breaks.
     Broken,
+    /// The command does not leave the host.
+    NotCarried,
+    /// The device does not answer in time.
+    TimedOut,
 }
 
 #[derive(Debug)]
@@ -124,7 +128,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl Transport for Script {
-    fn execute(&mut self, cdb: &[u8], data: Data<'_>, _timeout: Duration) -> Result<Reply, Error> {
+    fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error> {
         let step = self.lock().pop_front();
         let Some(step) = step else {
             panic!("command [{}] after the end of the script", hex(cdb));
@@ -167,6 +171,13 @@ impl Transport for Script {
                 device: self.name().to_string(),
                 reason: "scripted failure".to_string(),
             }),
+            Answer::NotCarried => Err(Error::NotCarried {
+                device: self.name().to_string(),
+                reason: "scripted refusal".to_string(),
+            }),
+            Answer::TimedOut => {
+                Err(Error::Timeout { opcode: cdb.first().copied().unwrap_or(0), timeout })
+            }
         }
     }
 

@@ -68,6 +68,28 @@ impl Status {
         }
     }
 
+    /// What the status means, in words.
+    pub fn text(self) -> String {
+        match self {
+            Status::Good => "good".to_string(),
+            Status::CheckCondition => "failed without saying why".to_string(),
+            Status::Busy => "the device is busy; try again later".to_string(),
+            Status::ReservationConflict => {
+                "another host has reserved the device; release it there".to_string()
+            }
+            Status::TaskSetFull => {
+                "the device has too many commands to do; try again later".to_string()
+            }
+            Status::Other(byte) => format!("device status {byte:02x}h"),
+        }
+    }
+
+    /// True if the device has refused the command without looking at it (SAM-5 §5.3.1), so that it may be
+    /// sent again. A reservation is not of that kind: it ends when another host says so.
+    pub fn is_try_again(self) -> bool {
+        matches!(self, Status::Busy | Status::TaskSetFull)
+    }
+
     /// To the byte on the wire.
     pub fn to_byte(self) -> u8 {
         match self {
@@ -97,7 +119,7 @@ pub struct Reply {
 #[non_exhaustive]
 pub enum Error {
     /// The device answered with CHECK CONDITION.
-    #[error("SCSI command {opcode:02x}h: {sense}")]
+    #[error("{}: {sense}", command(*opcode))]
     Check {
         /// First byte of the CDB.
         opcode: u8,
@@ -105,7 +127,7 @@ pub enum Error {
         sense: Sense,
     },
     /// The device answered with a status that carries no sense data.
-    #[error("SCSI command {opcode:02x}h: device status {status:?}")]
+    #[error("{}: {}", command(*opcode), status.text())]
     Status {
         /// First byte of the CDB.
         opcode: u8,
@@ -113,7 +135,7 @@ pub enum Error {
         status: Status,
     },
     /// The device did not answer in time.
-    #[error("SCSI command {opcode:02x}h: no answer within {} s", timeout.as_secs())]
+    #[error("{}: no answer within {} s", command(*opcode), timeout.as_secs())]
     Timeout {
         /// First byte of the CDB.
         opcode: u8,
@@ -127,6 +149,31 @@ pub enum Error {
         device: String,
         /// Host and driver status, or what else is known.
         reason: String,
+    },
+    /// The command did certainly not reach the device, which therefore did nothing: it may be sent again,
+    /// whatever it is.
+    #[error("{device}: the command was not carried: {reason}")]
+    NotCarried {
+        /// The device as the user named it.
+        device: String,
+        /// What was in the way.
+        reason: String,
+    },
+    /// More bytes in one command than the way to the device takes.
+    #[error(
+        "{device}: {}: {bytes} bytes in one command are too many, host adapter and kernel take \
+         {limit_bytes}; raise the adapter driver's limit (max_sectors) or use another adapter",
+        command(*opcode)
+    )]
+    TransferTooLong {
+        /// The device as the user named it.
+        device: String,
+        /// First byte of the CDB.
+        opcode: u8,
+        /// Bytes that were to be moved.
+        bytes: u64,
+        /// Largest transfer that the kernel tells.
+        limit_bytes: u64,
     },
     /// The device could not be opened or is not what was asked for.
     #[error("{device}: {reason}")]
@@ -145,13 +192,21 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A reply that does not follow the standard.
-    #[error("SCSI command {opcode:02x}h: malformed reply: {reason}")]
+    #[error("{}: malformed reply: {reason}", command(*opcode))]
     Malformed {
         /// First byte of the CDB.
         opcode: u8,
         /// Which field, and what was found.
         reason: String,
     },
+}
+
+/// A command's name with its code.
+fn command(opcode: u8) -> String {
+    match crate::command::opcode::name(opcode) {
+        Some(name) => format!("{name} ({opcode:02x}h)"),
+        None => format!("SCSI command {opcode:02x}h"),
+    }
 }
 
 impl Error {

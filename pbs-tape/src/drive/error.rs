@@ -300,6 +300,7 @@ impl Error {
                         | transport::Status::TaskSetFull
                         | transport::Status::ReservationConflict
                 ),
+                transport::Error::NotCarried { .. } => true,
                 _ => source.sense().is_some_and(|sense| {
                     sense.is_becoming_ready() || sense.is_operation_in_progress()
                 }),
