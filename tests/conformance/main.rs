@@ -1,0 +1,101 @@
+//! One suite for everything that a tape library can be reached through: the emulated library in this
+//! process and over iSCSI, a stranger's iSCSI library (`tgt`), and whatever two addresses name, which is how
+//! the suite runs over SG_IO in the guest of `tests/vm`:
+//!
+//! ```text
+//! CAPSTAN_CONFORMANCE_CHANGER=/dev/sg2 CAPSTAN_CONFORMANCE_DRIVE=/dev/sg0 \
+//!     cargo test --test conformance devices_given -- --ignored --nocapture
+//! ```
+//!
+//! **The cartridge in the first full slot is written over.** The drive must be the changer's first, empty.
+//!
+//! A check has a sentence for a name. A device that is known to fail some has a list of them with the reason, and both
+//! an unlisted failure and a listed check that passes fail the test: so the list is exactly what is wrong with the device.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test program, whose report is for people"
+)]
+
+mod device;
+mod identity;
+mod robot;
+mod tape;
+
+use std::collections::BTreeMap;
+
+use device::{Check, Device};
+use scsi::Transport;
+
+/// What is known to be wrong with a device: the check, and what the device does instead.
+type Known = &'static [(&'static str, &'static str)];
+
+/// A library to be tested: ways to its changer and its first drive.
+struct Subject {
+    name: &'static str,
+    changer: Box<dyn Fn() -> Box<dyn Transport>>,
+    drive: Box<dyn Fn() -> Box<dyn Transport>>,
+    transfer_bytes_max: usize,
+    known: Known,
+}
+
+fn run(subject: &Subject) {
+    let mut results: BTreeMap<String, Result<(), String>> = BTreeMap::new();
+    let mut all = |unit: &str, device: &mut Device, checks: &[Check]| {
+        for (name, check) in checks {
+            let verdict = device.settle().and_then(|()| check(device));
+            assert!(
+                results.insert(format!("{unit}: {name}"), verdict).is_none(),
+                "{name} stands there twice"
+            );
+        }
+    };
+    let mut changer = Device::new((subject.changer)(), subject.transfer_bytes_max);
+    all("changer", &mut changer, identity::ALL);
+    all("changer", &mut changer, robot::ALL);
+    robot::load(&mut changer).unwrap();
+    let mut drive = Device::new((subject.drive)(), subject.transfer_bytes_max);
+    all("drive", &mut drive, identity::ALL);
+    for checks in [tape::DATA, tape::MOTION, tape::PAGES] {
+        all("drive", &mut drive, checks);
+    }
+
+    let mut wrong = Vec::new();
+    let known: BTreeMap<&str, &str> = subject.known.iter().copied().collect();
+    assert_eq!(known.len(), subject.known.len(), "a known defect is listed twice");
+    let failed = results.values().filter(|verdict| verdict.is_err()).count();
+    println!(
+        "{}: {} checks, {failed} fail, {} are known to",
+        subject.name,
+        results.len(),
+        known.len()
+    );
+    for (name, verdict) in &results {
+        match (verdict, known.get(name.as_str())) {
+            (Ok(()), None) => {}
+            (Err(found), Some(reason)) => println!("  known: {name}: {found} ({reason})"),
+            (Err(found), None) => wrong.push(format!("{name}: {found}")),
+            (Ok(()), Some(_)) => wrong.push(format!("{name}: passes; take it off the list")),
+        }
+    }
+    let stray = known.keys().filter(|name| !results.contains_key(**name));
+    wrong.extend(stray.map(|name| format!("{name}: there is no such check")));
+    assert!(wrong.is_empty(), "{}:\n{}", subject.name, wrong.join("\n"));
+}
+
+/// The emulated library in this process.
+#[test]
+fn in_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = vtl::Options { drives: 2, slots: 8, cartridges: 4, ..vtl::Options::default() };
+    let library = vtl::Library::create(dir.path(), &options).unwrap();
+    let (for_changer, for_drive) = (library.clone(), library);
+    run(&Subject {
+        name: "emulated library, in this process",
+        changer: Box::new(move || Box::new(for_changer.changer().unwrap())),
+        drive: Box::new(move || Box::new(for_drive.drive(0).unwrap())),
+        transfer_bytes_max: 8 << 20,
+        known: &[],
+    });
+}
