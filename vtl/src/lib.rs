@@ -53,6 +53,7 @@ mod element;
 mod error;
 pub mod faults;
 pub mod generation;
+pub mod geometry;
 mod home;
 mod identity;
 mod library;
