@@ -120,10 +120,7 @@ impl Kind {
 
     /// True if every registered host holds it.
     pub const fn is_for_all_registrants(self) -> bool {
-        matches!(
-            self,
-            Kind::WriteExclusiveAllRegistrants | Kind::ExclusiveAccessAllRegistrants
-        )
+        matches!(self, Kind::WriteExclusiveAllRegistrants | Kind::ExclusiveAccessAllRegistrants)
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Changer, element_status, moves};
 use crate::element::{ElementKind, address_of};
 use crate::robot::{count_of, element_at};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
+use crate::unit::reservation::{self, Reservations};
 use crate::unit::{
     self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, log_pages, opcodes,
 };
@@ -20,13 +21,37 @@ macro_rules! command {
     };
 }
 
-// Left for later: EXCHANGE MEDIUM, reservations. Until then 5/20/00.
+macro_rules! reserve_in {
+    ($action:expr) => {
+        command!(
+            PERSISTENT_RESERVE_IN,
+            action $action,
+            [$action, 0, 0, 0, 0, 0, 0xff, 0xff, 0],
+            reservation::read
+        )
+    };
+}
+
+macro_rules! reserve_out {
+    ($action:expr) => {
+        command!(
+            PERSISTENT_RESERVE_OUT,
+            action $action,
+            [$action, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0],
+            reservation::write
+        )
+    };
+}
+
+// Left for later: EXCHANGE MEDIUM. Until then 5/20/00.
 const COMMANDS: &[Entry<Changer>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REQUEST_SENSE, [0x01, 0, 0, 0xff, 0], request_sense),
     command!(INITIALIZE_ELEMENT_STATUS, [0, 0, 0, 0, 0], initialize),
     command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
     command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_select),
+    command!(RESERVE_6, [0, 0, 0, 0, 0], reservation::reserve),
+    command!(RELEASE_6, [0, 0, 0, 0, 0], reservation::release),
     command!(MODE_SENSE_6, [0x08, 0xff, 0xff, 0xff, 0], mode_sense),
     command!(SEND_DIAGNOSTIC, [0x17, 0, 0, 0, 0], send_diagnostic),
     command!(PREVENT_ALLOW_MEDIUM_REMOVAL, [0, 0, 0, 0x03, 0], prevent_allow),
@@ -38,7 +63,20 @@ const COMMANDS: &[Entry<Changer>] = &[
     ),
     command!(LOG_SENSE, [0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], log_sense),
     command!(MODE_SELECT_10, [0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], mode_select),
+    command!(RESERVE_10, [0, 0, 0, 0, 0, 0, 0, 0, 0], reservation::reserve),
+    command!(RELEASE_10, [0, 0, 0, 0, 0, 0, 0, 0, 0], reservation::release),
     command!(MODE_SENSE_10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode_sense),
+    reserve_in!(0x00),
+    reserve_in!(0x01),
+    reserve_in!(0x02),
+    reserve_in!(0x03),
+    reserve_out!(0x00),
+    reserve_out!(0x01),
+    reserve_out!(0x02),
+    reserve_out!(0x03),
+    reserve_out!(0x04),
+    reserve_out!(0x05),
+    reserve_out!(0x06),
     command!(REPORT_LUNS, [0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns),
     command!(
         MAINTENANCE_IN,
@@ -76,6 +114,10 @@ impl LogicalUnit for Changer {
 
     fn attentions(&mut self) -> &mut Attentions {
         &mut self.attentions
+    }
+
+    fn reservations(&mut self) -> &mut Reservations {
+        &mut self.reservations
     }
 
     fn nexus_established(&mut self, nexus: Nexus) -> Done {

@@ -128,6 +128,7 @@ impl Changer {
     /// A session ended.
     pub(super) fn host_went(&mut self, nexus: Nexus) {
         self.attentions.detach(nexus);
+        self.reservations.nexus_lost(nexus);
         self.release_station(nexus);
     }
 
@@ -163,6 +164,7 @@ impl Changer {
         let mut robot = self.robot()?;
         robot.state.station_locked = false;
         robot.commit()?;
+        self.reservations.reset();
         self.attentions.raise(Attentions::RESET, None);
         Ok(())
     }

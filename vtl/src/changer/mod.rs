@@ -18,6 +18,7 @@ use crate::identity::{REVISION, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::Identity;
 use crate::unit::name::Unit;
+use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Nexus};
 use hosts::Sessions;
 
@@ -30,11 +31,12 @@ pub(crate) struct Changer {
     identity: Identity,
     attentions: Attentions,
     sessions: Sessions,
+    reservations: Reservations,
 }
 
 impl Changer {
     /// The changer of a library.
-    pub fn new(home: &Arc<Home>, drives: &Arc<Drives>) -> Changer {
+    pub fn new(home: &Arc<Home>, drives: &Arc<Drives>) -> Result<Changer> {
         let config = home.config();
         let texts = config.personality.changer(config.generation);
         let identity = Identity {
@@ -49,13 +51,15 @@ impl Changer {
         };
         let mut attentions = Attentions::default();
         attentions.attach(Nexus::LOCAL, []);
-        Changer {
+        let reservations = Reservations::open(home.dir().join("changer-reservations.json"))?;
+        Ok(Changer {
             home: Arc::clone(home),
             drives: Arc::clone(drives),
             identity,
             attentions,
             sessions: Sessions::default(),
-        }
+            reservations,
+        })
     }
 
     fn robot(&self) -> Result<Robot> {

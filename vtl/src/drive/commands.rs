@@ -7,6 +7,7 @@ use super::{
     Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, threaded, transfer,
 };
 use crate::generation::BLOCK_BYTES_MAX;
+use crate::unit::reservation::{self, Reservations};
 use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, opcodes};
 
 /// Largest logical object identifier that READ BLOCK LIMITS with MLOI tells: what LOCATE(16) and
@@ -22,8 +23,29 @@ macro_rules! command {
     };
 }
 
-// Left for later: SECURITY PROTOCOL IN/OUT (encryption), RESERVE, RELEASE and PERSISTENT RESERVE,
-// SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
+macro_rules! reserve_in {
+    ($action:expr) => {
+        command!(
+            PERSISTENT_RESERVE_IN,
+            action $action,
+            [$action, 0, 0, 0, 0, 0, 0xff, 0xff, 0],
+            reservation::read
+        )
+    };
+}
+
+macro_rules! reserve_out {
+    ($action:expr) => {
+        command!(
+            PERSISTENT_RESERVE_OUT,
+            action $action,
+            [$action, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0],
+            reservation::write
+        )
+    };
+}
+
+// Left for later: SECURITY PROTOCOL IN/OUT (encryption), SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REWIND, [0x01, 0, 0, 0, 0], motion::rewind),
@@ -36,6 +58,8 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], motion::space),
     command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
     command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_pages::select),
+    command!(RESERVE_6, [0, 0, 0, 0, 0], reservation::reserve),
+    command!(RELEASE_6, [0, 0, 0, 0, 0], reservation::release),
     command!(ERASE_6, [0x03, 0, 0, 0, 0], medium::erase),
     command!(MODE_SENSE_6, [0x08, 0xff, 0xff, 0xff, 0], mode_pages::sense),
     command!(LOAD_UNLOAD, [0x01, 0, 0, 0x0f, 0], medium::load_unload),
@@ -47,7 +71,20 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(LOG_SELECT, [0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], log_pages::select),
     command!(LOG_SENSE, [0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], log_pages::sense),
     command!(MODE_SELECT_10, [0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], mode_pages::select),
+    command!(RESERVE_10, [0, 0, 0, 0, 0, 0, 0, 0, 0], reservation::reserve),
+    command!(RELEASE_10, [0, 0, 0, 0, 0, 0, 0, 0, 0], reservation::release),
     command!(MODE_SENSE_10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode_pages::sense),
+    reserve_in!(0x00),
+    reserve_in!(0x01),
+    reserve_in!(0x02),
+    reserve_in!(0x03),
+    reserve_out!(0x00),
+    reserve_out!(0x01),
+    reserve_out!(0x02),
+    reserve_out!(0x03),
+    reserve_out!(0x04),
+    reserve_out!(0x05),
+    reserve_out!(0x06),
     command!(
         READ_ATTRIBUTE,
         [0x1f, 0, 0, 0, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0],
@@ -90,6 +127,10 @@ impl LogicalUnit for Drive {
 
     fn attentions(&mut self) -> &mut Attentions {
         &mut self.attentions
+    }
+
+    fn reservations(&mut self) -> &mut Reservations {
+        &mut self.reservations
     }
 
     fn nexus_established(&mut self, nexus: Nexus) -> Done {

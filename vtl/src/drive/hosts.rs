@@ -66,6 +66,7 @@ impl Drive {
     /// A session ended.
     pub(super) fn host_went(&mut self, nexus: Nexus) {
         self.hosts.0.remove(&nexus);
+        self.reservations.nexus_lost(nexus);
         self.attentions.detach(nexus);
     }
 
@@ -86,6 +87,7 @@ impl Drive {
             ..DriveRecord::power_on()
         };
         self.hosts.allow_removal();
+        self.reservations.reset();
         self.attentions.raise(Attentions::RESET, None);
     }
 }

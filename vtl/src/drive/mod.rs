@@ -37,6 +37,7 @@ use crate::identity::{REVISION, library_serial, world_wide_name};
 use crate::robot::Robot;
 use crate::unit::inquiry::{Identity, padded};
 use crate::unit::name::Unit;
+use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Done, Nexus, Stop};
 
 pub(crate) use record::{DriveRecord, RecordFile, boot_id};
@@ -65,6 +66,7 @@ pub(crate) struct Drive {
     medium: Medium,
     attentions: Attentions,
     hosts: Hosts,
+    reservations: Reservations,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -173,6 +175,7 @@ impl Drive {
             medium: Medium::Empty,
             attentions,
             hosts,
+            reservations: Reservations::open(folder.join("reservations.json"))?,
             seen_changes: None,
             wrote: false,
             _lock: lock,

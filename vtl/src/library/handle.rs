@@ -105,7 +105,11 @@ impl Transport for ChangerUnit {
         _timeout: Duration,
     ) -> std::result::Result<Reply, scsi::Error> {
         let mut command = Command::new(self.nexus, cdb, data);
-        let outcome = self.shared.with_changer(|changer| unit::execute(changer, &mut command));
+        let done = self.shared.with_changer(|changer| unit::execute(changer, &mut command));
+        let outcome = done.map_err(|error| scsi::Error::Transport {
+            device: self.name.clone(),
+            reason: error.to_string(),
+        })?;
         deliver(outcome, &self.name)
     }
 

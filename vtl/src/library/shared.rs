@@ -75,13 +75,14 @@ impl Shared {
 
     /// Does something with the changer that is no command.
     pub fn on_changer(self: &Arc<Self>, work: impl FnOnce(&mut Changer) -> Done) -> Result<()> {
-        self.with_changer(work).map_err(|stop| self.failed(stop))
+        self.with_changer(work)?.map_err(|stop| self.failed(stop))
     }
 
     fn failed(&self, stop: Stop) -> Error {
         let source = match stop {
             Stop::Host(source) => source,
             Stop::Check(sense) => std::io::Error::other(sense.to_string()),
+            Stop::Conflict => std::io::Error::other("reservation conflict"),
         };
         Error::Io { path: self.home.dir().to_path_buf(), source }
     }
@@ -92,10 +93,13 @@ impl Shared {
     }
 
     /// The changer of this process.
-    pub fn with_changer<R>(self: &Arc<Self>, work: impl FnOnce(&mut Changer) -> R) -> R {
+    pub fn with_changer<R>(self: &Arc<Self>, work: impl FnOnce(&mut Changer) -> R) -> Result<R> {
         let mut changer = unpoisoned(self.changer.lock());
-        let (changer, _) = changer
-            .get_or_insert_with(|| (Changer::new(&self.home, &self.drives), Arc::clone(self)));
-        work(changer)
+        let opened = match changer.take() {
+            Some(opened) => opened,
+            None => (Changer::new(&self.home, &self.drives)?, Arc::clone(self)),
+        };
+        let (changer, _) = changer.insert(opened);
+        Ok(work(changer))
     }
 }

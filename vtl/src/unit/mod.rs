@@ -3,7 +3,7 @@
 //! A logical unit is reached by some *nexus* (a host as the unit sees it) with a command; how the
 //! command travelled (a function call, iSCSI) is none of its business. The order in which
 //! [`execute`] looks at a command follows SPC-4: unknown codes first, then faults set for tests,
-//! then a pending unit attention, then the command itself.
+//! then a pending unit attention, then reservations of other hosts, then the command itself.
 
 pub(crate) mod inquiry;
 pub(crate) mod log_pages;
@@ -11,6 +11,7 @@ pub(crate) mod mode_pages;
 pub(crate) mod name;
 pub(crate) mod nexus;
 pub(crate) mod opcodes;
+pub(crate) mod reservation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -19,12 +20,15 @@ use scsi::command::opcode;
 use scsi::{Data, Reply, Sense, SenseKey, Status};
 
 pub(crate) use nexus::Nexus;
+use reservation::{Access, Reservations};
 
 /// Why a command did not end with GOOD.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// CHECK CONDITION.
     Check(Sense),
+    /// RESERVATION CONFLICT: another host has reserved the unit.
+    Conflict,
     /// The host's file system failed under the emulation: no device would say this.
     Host(io::Error),
 }
@@ -218,6 +222,9 @@ pub(crate) trait LogicalUnit: Sized + 'static {
     /// Unit attentions that wait.
     fn attentions(&mut self) -> &mut Attentions;
 
+    /// Reservations of the unit.
+    fn reservations(&mut self) -> &mut Reservations;
+
     /// A session began: its first command meets 29/00.
     fn nexus_established(&mut self, nexus: Nexus) -> Done;
 
@@ -251,6 +258,11 @@ pub(crate) fn execute<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_
             transferred: command.transferred,
             sense: Some(sense),
         }),
+        Err(Stop::Conflict) => Ok(Reply {
+            status: Status::ReservationConflict,
+            transferred: command.transferred,
+            sense: None,
+        }),
         Err(Stop::Host(error)) => Err(error),
     }
 }
@@ -266,6 +278,9 @@ fn dispatch<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_>) -> Done
         matches!(entry.opcode, opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE);
     if !exempt && let Some(sense) = unit.attentions().take(command.nexus) {
         return Err(sense.into());
+    }
+    if unit.reservations().conflict(command.nexus, Access::of(command.cdb())) {
+        return Err(Stop::Conflict);
     }
     (entry.run)(unit, command)
 }

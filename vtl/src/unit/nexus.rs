@@ -27,6 +27,13 @@ impl Nexus {
         let mut ports = unpoisoned(ports().lock());
         ports.find(name)
     }
+
+    /// The name of its port. `None` for this machine, and for a port that was forgotten because so many
+    /// others came after it.
+    pub fn port_name(self) -> Option<String> {
+        let ports = unpoisoned(ports().lock());
+        ports.known.iter().find(|(nexus, _)| *nexus == self).map(|(_, name)| name.clone())
+    }
 }
 
 #[derive(Default)]

@@ -15,5 +15,6 @@ mod hosts;
 mod interchange;
 mod model;
 mod pages;
+mod reservations;
 mod sharing;
 mod tape;
