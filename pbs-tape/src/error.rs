@@ -236,7 +236,11 @@ pub enum Error {
         hint: String,
     },
     /// A lock is held by someone else.
-    #[error("{what} is in use by another process (waited {waited_s} s for {})", path.display())]
+    #[error(
+        "{what} is in use by {} (waited {waited_s} s for {}); try again when it has ended",
+        holder.as_deref().unwrap_or("another process"),
+        path.display()
+    )]
     Locked {
         /// What is locked.
         what: String,
@@ -244,6 +248,8 @@ pub enum Error {
         path: PathBuf,
         /// How long was waited.
         waited_s: u64,
+        /// Who holds it, where that is known.
+        holder: Option<String>,
     },
 
     /// The tape in the drive is blank.

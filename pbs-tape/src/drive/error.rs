@@ -199,13 +199,72 @@ pub enum Error {
         /// File that the drive reports.
         reported: u64,
     },
+    /// Positioning ended before another block than asked for.
+    #[error(
+        "drive {drive}: asked for block {wanted} of the tape, but the drive stands at block {reported}; rewind and try again"
+    )]
+    WrongObject {
+        /// The drive as the user named it.
+        drive: String,
+        /// Object number asked for.
+        wanted: u64,
+        /// Object number that the drive reports.
+        reported: u64,
+    },
+    /// The tape ends before the block asked for.
+    #[error("drive {drive}: there is no block {object} on the tape, it ends before")]
+    NoSuchObject {
+        /// The drive as the user named it.
+        drive: String,
+        /// Object number, from 0.
+        object: u64,
+    },
+    /// The drive cannot do what was asked for.
+    #[error("drive {drive} cannot do this ({what}): {sense}")]
+    Unsupported {
+        /// The drive as the user named it.
+        drive: String,
+        /// The operation.
+        what: &'static str,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// An option was not taken.
+    #[error("drive {drive}: {option}: asked for {wanted}, but the drive {has}")]
+    OptionRefused {
+        /// The drive as the user named it.
+        drive: String,
+        /// Which option.
+        option: &'static str,
+        /// The value asked for.
+        wanted: String,
+        /// What the drive has or says.
+        has: String,
+    },
+    /// Data follows the place that would be written: it would be lost.
+    #[error(
+        "drive {drive}: data follows block {object} (in file {file}), and writing here makes all of it unreadable; 'mt eod' goes to the end of the data, --yes writes here"
+    )]
+    DataFollows {
+        /// The drive as the user named it.
+        drive: String,
+        /// File in which the tape stands.
+        file: u64,
+        /// Object number before which it stands.
+        object: u64,
+    },
     /// SPACE ended early: fewer blocks or filemarks than asked for.
-    #[error("drive {drive}: spacing ended early, {not_done} of {count} {what} not passed")]
+    #[error(
+        "drive {drive}: spacing ended early at {stopped_at}, {not_done} of {} {what} not passed",
+        count.unsigned_abs()
+    )]
     SpacingShort {
         /// The drive as the user named it.
         drive: String,
         /// `blocks` or `filemarks`.
         what: &'static str,
+        /// What ended it: a filemark, the end of the data, the beginning of the tape.
+        stopped_at: &'static str,
         /// Count asked for, negative towards the beginning.
         count: i64,
         /// How many are missing, where the drive told.
@@ -263,6 +322,7 @@ impl Error {
             | Error::Deferred { sense, .. }
             | Error::WriteProtected { sense, .. }
             | Error::Medium { sense, .. }
+            | Error::Unsupported { sense, .. }
             | Error::Undecryptable { sense, .. } => Some(sense),
             Error::NotReadyInTime { last, .. } => last.as_ref(),
             _ => None,
@@ -281,7 +341,7 @@ impl Error {
 
     /// What was asked for is not on the tape: it is blank or ends before.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Error::NoSuchFile { .. } | Error::Blank { .. })
+        matches!(self, Error::NoSuchFile { .. } | Error::NoSuchObject { .. } | Error::Blank { .. })
     }
 
     /// The tape (or, on it, the end of its last file) is damaged.

@@ -30,6 +30,21 @@ impl Drive {
         self.medium_command("loading the tape", &medium::load_cdb(true, false), timeout::LOAD)
     }
 
+    /// Winds the tape to its end and back to even its tension. LTO tapes need none, and most of their
+    /// drives take this for a plain load.
+    pub fn retension(&mut self) -> Result<()> {
+        const DOING: &str = "retensioning the tape";
+        match self.medium_command(DOING, &medium::retension_cdb(), timeout::POSITION) {
+            Err(Error::Scsi { drive, source, .. }) => match source.sense().copied() {
+                Some(sense) if sense.is_unsupported() => {
+                    Err(Error::Unsupported { drive, what: "LTO tapes need no retensioning", sense })
+                }
+                _ => Err(Error::Scsi { drive, doing: DOING, source }),
+            },
+            other => other,
+        }
+    }
+
     /// Rewinds and ejects the tape.
     pub fn eject(&mut self) -> Result<()> {
         let cdb = medium::load_cdb(false, false);

@@ -21,10 +21,12 @@
 //! * Early warning is good news (the block *is* written) and physical end of tape is not (it is
 //!   *not*); they are different results, not flags of one.
 
+mod adopt;
 mod data;
 mod encryption;
 mod error;
 mod medium;
+mod options;
 mod position;
 mod ready;
 mod status;
@@ -44,6 +46,7 @@ use scsi::{Sense, Transport, transport};
 pub use data::{Read, Written};
 pub use error::{Error, Result};
 pub use medium::MediumKind;
+pub use options::{BLOCK_BYTES_MAX, OptionChanges, Options};
 pub use position::{Position, Spaced};
 pub use ready::Patience;
 pub use status::{MemoryAttribute, Status};
@@ -80,6 +83,8 @@ pub struct Drive {
     block_bytes_max: u32,
     is_cleaning_requested: bool,
     patience: Patience,
+    /// The position may still be taken over from the drive ([`Drive::adopt_position`]).
+    may_adopt: bool,
 }
 
 impl std::fmt::Debug for Drive {
@@ -119,6 +124,7 @@ impl Drive {
             block_bytes_max: block::TRANSFER_BYTES_MAX,
             is_cleaning_requested: false,
             patience: Patience::default(),
+            may_adopt: true,
         })
     }
 
@@ -140,6 +146,7 @@ impl Drive {
 
     /// The second half of [`Drive::open_with_media`], for a drive that is open already.
     pub fn prepare_media(&mut self, load: bool, progress: &dyn Progress) -> Result<()> {
+        self.may_adopt = false;
         self.wait_ready(load, progress)?;
         self.while_opening("setting options", Drive::set_default_options)?;
         let limits = self.while_opening("reading block limits", |drive| {
@@ -335,12 +342,16 @@ impl Drive {
     /// remembered here. `None` if the drive does not answer.
     fn take_sense(&mut self) -> Option<Sense> {
         let sense = unit::request_sense(&mut self.transport).ok()?;
+        self.note_sense(&sense);
+        Some(sense)
+    }
+
+    fn note_sense(&mut self, sense: &Sense) {
         if sense.is_unit_attention() {
             self.trust = Trust::Lost;
         } else if sense.deferred {
             self.trust = self.trust.after_failure();
         }
-        Some(sense)
     }
 
     /// Waits one polling interval, in slices so that an abort is seen soon.

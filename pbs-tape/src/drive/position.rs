@@ -14,11 +14,13 @@ use scsi::transport;
 use super::{Drive, Error, LocateByFile, Result, Trust};
 
 /// Where the tape stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Position {
     /// File number: filemarks before the position.
+    #[serde(rename = "file-number")]
     pub file: u64,
     /// Logical object number: blocks and filemarks before the position.
+    #[serde(rename = "block-number")]
     pub object: u64,
 }
 
@@ -163,21 +165,68 @@ impl Drive {
     }
 
     /// Passes exactly `count` filemarks.
-    fn pass_filemarks(&mut self, count: i64) -> Result<()> {
-        match self.space_filemarks(count)? {
-            Spaced::Done => Ok(()),
-            Spaced::Filemark { not_done }
-            | Spaced::EndOfData { not_done }
-            | Spaced::Beginning { not_done } => {
-                Err(self.spacing_short("filemarks", count, not_done))
-            }
-        }
+    pub fn pass_filemarks(&mut self, count: i64) -> Result<()> {
+        let spaced = self.space_filemarks(count)?;
+        self.require_done("filemarks", count, spaced)
     }
 
-    fn spacing_short(&mut self, what: &'static str, count: i64, not_done: Option<u64>) -> Error {
+    /// Passes exactly `count` blocks, none of them behind a filemark.
+    pub fn pass_blocks(&mut self, count: i64) -> Result<()> {
+        let spaced = self.space_blocks(count)?;
+        self.require_done("blocks", count, spaced)
+    }
+
+    fn require_done(&mut self, what: &'static str, count: i64, spaced: Spaced) -> Result<()> {
+        let (stopped_at, not_done) = match spaced {
+            Spaced::Done => return Ok(()),
+            Spaced::Filemark { not_done } => ("a filemark", not_done),
+            Spaced::EndOfData { not_done } => ("the end of the data", not_done),
+            Spaced::Beginning { not_done } => ("the beginning of the tape", not_done),
+        };
         self.trust = self.trust.after_failure();
         let not_done = not_done.unwrap_or(1);
-        Error::SpacingShort { drive: self.name().to_string(), what, count, not_done }
+        Err(Error::SpacingShort {
+            drive: self.name().to_string(),
+            what,
+            stopped_at,
+            count,
+            not_done,
+        })
+    }
+
+    /// Goes before the object (block or filemark) of this number, counted from 0 over the whole tape.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if the tape ends before; [`Error::Unsupported`] from drives without LOCATE.
+    pub fn move_to_object(&mut self, object: u64) -> Result<Position> {
+        if self.trust == Trust::Lost {
+            return Err(self.position_unknown(LOCATING));
+        }
+        match self.locate(Destination::Object(object))? {
+            Located::There => {}
+            Located::BeyondEnd => {
+                self.trust = self.trust.after_failure();
+                return Err(Error::NoSuchObject { drive: self.name().to_string(), object });
+            }
+            Located::Unsupported => {
+                return Err(Error::Unsupported {
+                    drive: self.name().to_string(),
+                    what: LOCATING,
+                    sense: scsi::Sense::INVALID_OPCODE,
+                });
+            }
+        }
+        let position = self.position()?;
+        if position.object != object {
+            self.trust = self.trust.after_failure();
+            return Err(Error::WrongObject {
+                drive: self.name().to_string(),
+                wanted: object,
+                reported: position.object,
+            });
+        }
+        Ok(position)
     }
 
     fn locate(&mut self, destination: Destination) -> Result<Located> {
@@ -322,8 +371,8 @@ impl Drive {
                     },
                 )),
             },
-            Spaced::EndOfData { not_done } | Spaced::Beginning { not_done } => {
-                Err(self.spacing_short("blocks", -1, not_done))
+            spaced @ (Spaced::EndOfData { .. } | Spaced::Beginning { .. }) => {
+                self.require_done("blocks", -1, spaced).map(|()| false)
             }
         }
     }

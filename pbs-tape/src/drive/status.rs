@@ -1,11 +1,14 @@
 //! What the drive tells about itself and the tape in it.
 
+use scsi::Sense;
 use scsi::command::attribute::{self, Attribute};
 use scsi::command::density;
 use scsi::command::log::{Activity, DeviceActivity, LogPage, PAGE_VOLUME_STATISTICS};
 use scsi::command::mode::{self, Compression};
+use scsi::command::security::EncryptionStatus;
 use scsi::command::statistics::VolumeStatistics;
 use scsi::command::tape_alert::TapeAlerts;
+use scsi::command::unit;
 use serde::{Deserialize, Serialize};
 
 use super::{Drive, Error, Result, Trust};
@@ -63,6 +66,19 @@ pub struct Status {
     /// What the drive is doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drive_activity: Option<String>,
+    /// A tape is loaded and can be used.
+    #[serde(default)]
+    pub ready: bool,
+    /// Density code of the tape, 0 or absent if the drive does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub density_code: Option<u8>,
+    /// The drive asks to be cleaned; absent if it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleaning_requested: Option<bool>,
+    /// What the drive does to blocks on their way: `off`, or the two modes. Absent if the drive has no
+    /// encryption or does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
 }
 
 /// One entry of the cartridge memory.
@@ -174,6 +190,14 @@ impl Drive {
             .map_err(|error| self.fail("reading the density support", error))
     }
 
+    /// REQUEST SENSE: what the drive has to say unasked. It takes a pending condition off the drive.
+    pub fn sense(&mut self) -> Result<Sense> {
+        let sensed = unit::request_sense(&mut self.transport)
+            .map_err(|error| self.fail("asking for sense data", error))?;
+        self.note_sense(&sensed);
+        Ok(sensed)
+    }
+
     /// State of the drive and of the tape in it. Works without a tape; whatever cannot be read is left
     /// out.
     pub fn status(&mut self) -> Result<Status> {
@@ -195,7 +219,11 @@ impl Drive {
             ..Status::default()
         };
         self.add_options(&mut status)?;
-        let activity = self.activity().ok().map(|state| state.activity());
+        status.ready = is_ready;
+        let state = self.activity().ok();
+        status.cleaning_requested =
+            state.map(|state| state.cleaning_requested() || state.cleaning_required());
+        let activity = state.map(|state| state.activity());
         status.drive_activity = activity.map(|activity| activity.to_string());
         if status.density.is_none() {
             let newest = self
@@ -206,7 +234,11 @@ impl Drive {
         }
         let is_idle = matches!(activity, None | Some(Activity::None));
         if is_idle {
-            status.alert_flags = self.tape_alerts().ok().map(|flags| flags.to_string());
+            let alerts = self.tape_alerts().ok();
+            status.alert_flags = alerts.map(|flags| flags.to_string());
+            if alerts.is_some_and(TapeAlerts::is_cleaning_request) {
+                status.cleaning_requested = Some(true);
+            }
         }
         if is_ready {
             self.add_medium(&mut status, is_idle);
@@ -231,6 +263,7 @@ impl Drive {
         if let Some(descriptor) = parameters.descriptor {
             status.blocksize = descriptor.block_bytes;
             if descriptor.density != 0 {
+                status.density_code = Some(descriptor.density);
                 status.density = Some(density::Density(descriptor.density).to_string());
             }
         }
@@ -242,6 +275,13 @@ impl Drive {
             status.file_number = Some(position.file);
             status.block_number = Some(position.object);
         }
+        status.encryption =
+            EncryptionStatus::request(&mut self.transport).ok().map(|state| match state {
+                EncryptionStatus::OFF => "off".to_string(),
+                EncryptionStatus { encryption_mode, decryption_mode } => {
+                    format!("on (modes {encryption_mode}/{decryption_mode})")
+                }
+            });
         if let Ok(attributes) = self.attributes() {
             let find = |id| attributes.iter().find(|one| one.id == id);
             let bytes = |id| Some(find(id)?.number()?.saturating_mul(1 << 20));

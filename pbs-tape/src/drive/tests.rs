@@ -1,10 +1,12 @@
 //! Every command sequence of the drive against a script, and the same operations on an emulated drive.
 
+mod adopt;
 mod data;
 mod emulated;
 mod encryption;
 mod medium;
 mod opening;
+mod options;
 mod position;
 
 use std::sync::Mutex;

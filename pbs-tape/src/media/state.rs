@@ -8,7 +8,7 @@
 //! takes them is pool, media set, inventory; keeping it everywhere makes a deadlock impossible.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -118,7 +118,10 @@ impl StateDir {
     pub fn lock_drive(&self, device: &str, wait: Duration) -> Result<Lock> {
         let folder = self.path.join("drive-lock");
         DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&folder).at(&folder)?;
-        Lock::acquire(folder.join(escape_device(device)), format!("drive {device}"), wait)
+        let mut lock =
+            Lock::acquire(folder.join(escape_device(device)), format!("drive {device}"), wait)?;
+        lock.sign();
+        Ok(lock)
     }
 }
 
@@ -146,8 +149,11 @@ fn escape_device(device: &str) -> String {
 /// An exclusive lock; dropping it gives it back.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
 }
+
+/// Longest note in a lock file that is believed, in bytes.
+const NOTE_BYTES_MAX: u64 = 1000;
 
 impl Lock {
     fn acquire(path: PathBuf, what: String, wait: Duration) -> Result<Lock> {
@@ -162,10 +168,11 @@ impl Lock {
         let start = Instant::now();
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Lock { _file: lock }),
+                Ok(lock) => return Ok(Lock { file: lock }),
                 Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => {
                     if start.elapsed() >= wait {
-                        return Err(Error::Locked { what, path, waited_s: wait.as_secs() });
+                        let holder = holder_of(&path);
+                        return Err(Error::Locked { what, path, waited_s: wait.as_secs(), holder });
                     }
                     file = back;
                     thread::sleep(LOCK_POLL.min(wait));
@@ -174,6 +181,30 @@ impl Lock {
             }
         }
     }
+}
+
+impl Lock {
+    /// Writes into the lock file who holds it, for the message of whoever waits in vain. Only a
+    /// courtesy: the lock itself is the kernel's, and a note that could not be written is none.
+    fn sign(&mut self) {
+        let words: Vec<String> = std::env::args().skip(1).take(8).collect();
+        let note = format!("{} {}\n", std::process::id(), words.join(" "));
+        let file = &mut *self.file;
+        let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
+    }
+}
+
+/// Who holds a lock, if its file tells and that process is there.
+fn holder_of(path: &Path) -> Option<String> {
+    let mut note = String::new();
+    File::open(path).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut note).ok()?;
+    let (process, words) = note.trim_end().split_once(' ')?;
+    let process: u32 = process.parse().ok()?;
+    if !Path::new(&format!("/proc/{process}")).exists() {
+        return None;
+    }
+    let words: String = words.chars().filter(|c| !c.is_control()).collect();
+    Some(format!("process {process} ({words})"))
 }
 
 /// Replaces the content of `path` in one step that survives a power cut.
@@ -227,6 +258,20 @@ mod tests {
         assert!(state.try_lock_media_set(&set).unwrap().is_none());
         drop(held);
         assert!(state.try_lock_media_set(&set).unwrap().is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_drive_in_vain_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        let held = state.lock_drive("/dev/sg3", Duration::ZERO).unwrap();
+        let error = state.lock_drive("/dev/sg3", Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        // A note that a process left behind which is gone says nothing.
+        let path = folder.path().join("drive-lock/dev-sg3");
+        std::fs::write(&path, "4294967294 tape backup\n").unwrap();
+        assert_eq!(holder_of(&path), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod erase;
 pub mod inventory;
 pub mod label;
 pub mod media;
+pub mod mt;
 pub mod read_label;
 pub mod scan;
 

@@ -18,6 +18,11 @@ pub const fn load_cdb(load: bool, immediate: bool) -> Cdb {
     Cdb::new([opcode::LOAD_UNLOAD, immediate as u8, 0, 0, load as u8, 0])
 }
 
+/// LOAD UNLOAD with LOAD and RETEN: winds the tape to its end and back.
+pub const fn retension_cdb() -> Cdb {
+    Cdb::new([opcode::LOAD_UNLOAD, 0, 0, 0, 0x03, 0])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +34,6 @@ mod tests {
         assert_eq!(&*erase_cdb(false, false), &[0x19, 0, 0, 0, 0, 0]);
         assert_eq!(&*load_cdb(true, false), &[0x1b, 0, 0, 0, 1, 0]);
         assert_eq!(&*load_cdb(false, false), &[0x1b, 0, 0, 0, 0, 0]);
+        assert_eq!(&*retension_cdb(), &[0x1b, 0, 0, 0, 3, 0]);
     }
 }

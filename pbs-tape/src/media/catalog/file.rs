@@ -445,6 +445,7 @@ fn lock_file(file: File, path: &Path) -> Result<Flock<File>> {
                         what: "media catalog".into(),
                         path: path.to_path_buf(),
                         waited_s: LOCK_WAIT.as_secs(),
+                        holder: None,
                     });
                 }
                 file = back;
