@@ -3,17 +3,19 @@
 //! The crate knows no backup. It offers:
 //!
 //! * [`Transport`]: one logical unit that takes a command and answers it. Hardware behind `/dev/sg*`
-//!   ([`sg`]), an emulated library in this process (crate `vtl`) and, later, an iSCSI initiator
-//!   implement it; [`retry`] repeats over any of them what the device certainly did not do;
+//!   ([`sg`]) and an emulated library in this process (crate `vtl`) implement it; [`retry`] repeats
+//!   over any of them what the device certainly did not do;
 //! * [`sense`]: what a device says when a command did not simply work;
 //! * [`command`]: typed commands and replies of SPC, SSC and SMC, so that no other crate builds or
 //!   picks apart SCSI bytes;
+//! * [`iscsi`]: the protocol that carries commands over TCP, for both sides;
 //! * [`address`]: the one form in which a user names a device, and [`discover`], which finds those of
 //!   this machine.
 
 pub mod address;
 pub mod command;
 pub mod discover;
+pub mod iscsi;
 pub mod retry;
 pub mod sense;
 pub mod sg;
