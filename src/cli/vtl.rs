@@ -2,6 +2,7 @@
 
 mod cartridge;
 mod create;
+mod fault;
 mod list;
 
 use anyhow::Result;
@@ -16,6 +17,8 @@ pub enum VtlCommand {
     List(list::ListArgs),
     #[command(subcommand)]
     Cartridge(cartridge::CartridgeCommand),
+    #[command(subcommand)]
+    Fault(fault::FaultCommand),
 }
 
 pub fn run(command: &VtlCommand) -> Result<Outcome> {
@@ -23,5 +26,6 @@ pub fn run(command: &VtlCommand) -> Result<Outcome> {
         VtlCommand::Create(args) => create::run(args),
         VtlCommand::List(args) => list::run(args),
         VtlCommand::Cartridge(command) => cartridge::run(command),
+        VtlCommand::Fault(command) => fault::run(command),
     }
 }

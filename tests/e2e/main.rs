@@ -43,3 +43,4 @@ mod tape;
 mod tape_world;
 mod tree;
 mod upkeep;
+mod vtl_faults;

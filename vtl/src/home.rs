@@ -1,25 +1,22 @@
 //! A library's folder in this process, as its units and its robot see it: paths, configuration, the
-//! robot's change counter, the fault hook.
+//! robot's change counter, the faults in force.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use scsi::Sense;
+use std::sync::{MutexGuard, PoisonError};
 
 use crate::config::LibraryConfig;
 use crate::error::{Named, Result};
 use crate::faults::Faults;
-use crate::unit::name::Unit;
 
 /// The folder of one library.
 pub(crate) struct Home {
     dir: PathBuf,
     config: LibraryConfig,
     changes: File,
-    faults: Mutex<Option<Arc<dyn Faults>>>,
+    faults: Faults,
 }
 
 /// A panic while a mutex was held left a unit between two commands at worst: every state file is
@@ -35,7 +32,7 @@ impl Home {
     pub fn open(dir: &Path, config: LibraryConfig) -> Result<Home> {
         let dir = fs::canonicalize(dir).named(dir)?;
         let changes = open_counter(&dir)?;
-        Ok(Home { dir, config, changes, faults: Mutex::default() })
+        Ok(Home { dir, config, changes, faults: Faults::default() })
     }
 
     pub fn dir(&self) -> &Path {
@@ -54,19 +51,17 @@ impl Home {
         self.dir.join("cartridges").join(barcode)
     }
 
-    /// The robot's change counter now.
+    /// The robot's change counter now. A plan of faults that somebody set counts as a change too, and
+    /// is in force from here on.
     pub fn robot_changes(&self) -> Result<u64> {
-        read_counter(&self.changes).named(&self.dir)
+        let changes = read_counter(&self.changes).named(&self.dir)?;
+        self.faults.notice(&self.dir, changes)?;
+        Ok(changes)
     }
 
-    pub fn set_faults(&self, faults: Option<Arc<dyn Faults>>) {
-        *unpoisoned(self.faults.lock()) = faults;
-    }
-
-    /// What the fault hook says of a command.
-    pub fn fault(&self, unit: Unit, cdb: &[u8]) -> Option<Sense> {
-        let faults = unpoisoned(self.faults.lock()).clone();
-        faults.and_then(|faults| faults.on_command(unit, cdb))
+    /// What goes wrong here.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 }
 

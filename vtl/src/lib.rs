@@ -13,7 +13,7 @@
 //! * `robot`: what is where, shared between processes; `element`: kinds and addresses of places.
 //! * `home`: the library's folder in this process, as units and robot see it; `config`: its content
 //!   `library.json`; `identity`: names and serial numbers of units.
-//! * [`faults`]: the hook through which a test makes a unit fail.
+//! * [`faults`]: what goes wrong on demand: plans of rules, from text or from a seed.
 //!
 //! # Several processes at once
 //!

@@ -89,6 +89,9 @@ pub(crate) struct RobotState {
     pub drives: Vec<Option<Occupant>>,
     pub slots: Vec<Option<Occupant>>,
     pub import_export: Vec<Option<Occupant>>,
+    /// What the robot's gripper holds: a move that stopped on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gripper: Option<Occupant>,
     /// PREVENT ALLOW: this machine has locked the import/export station.
     #[serde(default)]
     pub station_locked: bool,
@@ -108,6 +111,7 @@ impl RobotState {
             drives: vec![None; config.drives.into()],
             slots: vec![None; config.slots.into()],
             import_export: vec![None; config.import_export.into()],
+            gripper: None,
             station_locked: false,
             attentions: WaitingAttentions::default(),
             alerts: 0,
@@ -116,7 +120,7 @@ impl RobotState {
 
     fn elements(&self, kind: ElementKind) -> &[Option<Occupant>] {
         match kind {
-            ElementKind::Transport => &[],
+            ElementKind::Transport => std::slice::from_ref(&self.gripper),
             ElementKind::Slot => &self.slots,
             ElementKind::ImportExport => &self.import_export,
             ElementKind::Drive => &self.drives,
@@ -128,10 +132,10 @@ impl RobotState {
         self.elements(kind).get(usize::from(number))?.as_ref()
     }
 
-    /// The place of an element; `None` for the transport and numbers that do not exist.
+    /// The place of an element; `None` for numbers that do not exist.
     pub fn place(&mut self, kind: ElementKind, number: u16) -> Option<&mut Option<Occupant>> {
         let elements = match kind {
-            ElementKind::Transport => return None,
+            ElementKind::Transport => return (number == 0).then_some(&mut self.gripper),
             ElementKind::Slot => &mut self.slots,
             ElementKind::ImportExport => &mut self.import_export,
             ElementKind::Drive => &mut self.drives,
@@ -141,14 +145,12 @@ impl RobotState {
 
     /// Where a cartridge is.
     pub fn find(&self, barcode: &str) -> Option<(ElementKind, u16)> {
-        [ElementKind::Drive, ElementKind::Slot, ElementKind::ImportExport].into_iter().find_map(
-            |kind| {
-                let index = self.elements(kind).iter().position(|element| {
-                    element.as_ref().is_some_and(|occupant| occupant.barcode == barcode)
-                })?;
-                Some((kind, u16::try_from(index).ok()?))
-            },
-        )
+        KINDS.into_iter().find_map(|kind| {
+            let index = self.elements(kind).iter().position(|element| {
+                element.as_ref().is_some_and(|occupant| occupant.barcode == barcode)
+            })?;
+            Some((kind, u16::try_from(index).ok()?))
+        })
     }
 
     /// The first empty element of a kind.
@@ -216,13 +218,18 @@ impl Robot {
         self.changes
     }
 
+    /// Makes every unit look at the library's folder before its next command.
+    pub fn announce(&mut self) -> Result<()> {
+        self.changes = self.changes.wrapping_add(1);
+        self.counter.write_all_at(&self.changes.to_le_bytes(), 0).named(&self.path)
+    }
+
     /// Makes changes to the state durable and visible.
     pub fn commit(&mut self) -> Result<()> {
         if self.state == self.read {
             return Ok(());
         }
-        self.changes = self.changes.wrapping_add(1);
-        self.counter.write_all_at(&self.changes.to_le_bytes(), 0).named(&self.path)?;
+        self.announce()?;
         durable::replace_json(&self.path, &self.state)?;
         self.read = self.state.clone();
         Ok(())

@@ -61,6 +61,8 @@ pub(crate) struct ObjectLog {
     pub(super) epoch: u32,
     /// Objects known to be on the disk.
     pub(super) durable: u64,
+    /// Objects that a host may take for recorded: the drive's buffer holds those behind.
+    synchronised: u64,
     /// What the index file vouches for.
     pub(super) checkpoint: Checkpoint,
     /// There may be bytes behind `end`, left by a crash or a failed write.
@@ -128,6 +130,7 @@ impl ObjectLog {
             chain: checkpoint.chain,
             epoch: checkpoint.epoch,
             durable: checkpoint.objects,
+            synchronised: 0,
             checkpoint,
             tail: false,
             writeback: checkpoint.end,
@@ -135,6 +138,8 @@ impl ObjectLog {
             overflow: Vec::new(),
         };
         log.roll_forward().named(&log_path)?;
+        // What an earlier program left in the drive's buffer reached the tape when it ended.
+        log.synchronised = log.objects;
         Ok(log)
     }
 
@@ -207,6 +212,11 @@ impl ObjectLog {
     /// Objects recorded; also the object number of the end of data.
     pub fn objects(&self) -> u64 {
         self.objects
+    }
+
+    /// Objects that do not lie in the drive's buffer any more: those before the last synchronisation.
+    pub fn synchronised(&self) -> u64 {
+        self.synchronised
     }
 
     /// Filemarks recorded.
@@ -332,6 +342,7 @@ impl ObjectLog {
         self.writeback = entry.offset;
         self.chain = chain;
         self.durable = self.durable.min(position);
+        self.synchronised = self.synchronised.min(position);
         self.tail = true;
         self.cut_tail()
     }
@@ -459,6 +470,7 @@ impl ObjectLog {
     /// Makes everything recorded durable.
     pub fn flush(&mut self) -> std::result::Result<(), Fault> {
         if self.durable == self.objects {
+            self.synchronised = self.objects;
             return Ok(());
         }
         // What lies behind the end stays until something is appended: if a reading of this log was
@@ -471,6 +483,7 @@ impl ObjectLog {
             return Err(error.into());
         }
         self.durable = self.objects;
+        self.synchronised = self.objects;
         if self.end.saturating_sub(self.checkpoint.end) >= CHECKPOINT_EVERY_BYTES {
             self.write_checkpoint()?;
         }

@@ -3,8 +3,10 @@
 use scsi::Sense;
 use scsi::command::opcode::*;
 
-use super::{Changer, element_status, moves};
+use super::{Changer, Trouble, element_status, moves};
 use crate::element::{ElementKind, address_of};
+use crate::faults::{Context, Effect};
+use crate::home::Home;
 use crate::robot::{count_of, element_at};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::reservation::{self, Reservations};
@@ -105,6 +107,7 @@ impl LogicalUnit for Changer {
     const COMMANDS: &'static [Entry<Changer>] = COMMANDS;
 
     fn refresh(&mut self) -> Done {
+        self.trouble = Trouble::default();
         self.collect_attentions().map_err(Stop::from)
     }
 
@@ -133,8 +136,22 @@ impl LogicalUnit for Changer {
         self.reset_unit().map_err(Stop::from)
     }
 
-    fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
-        self.home.fault(self.unit(), cdb)
+    fn home(&self) -> &Home {
+        &self.home
+    }
+
+    fn fault_context(&mut self, cdb: &[u8]) -> Result<Context, Stop> {
+        self.describe_command(cdb)
+    }
+
+    fn suffer(&mut self, effect: &Effect, _: &mut Command<'_, '_>) -> Done {
+        self.let_happen(effect)
+    }
+
+    fn is_down(&mut self) -> bool {
+        let is_down = self.down > 0;
+        self.down = self.down.saturating_sub(1);
+        is_down
     }
 }
 
@@ -147,9 +164,10 @@ fn request_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     Ok(())
 }
 
-/// The inventory is always known.
-fn initialize(_: &mut Changer, _: &mut Command<'_, '_>) -> Done {
-    Ok(())
+/// The inventory is always known. A cartridge in the gripper is put back where it came from, or into
+/// the first free slot.
+fn initialize(changer: &mut Changer, _: &mut Command<'_, '_>) -> Done {
+    moves::empty_gripper(changer)
 }
 
 fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
@@ -158,7 +176,7 @@ fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Don
     if use_range && element_at(changer.home.config(), first).is_none() {
         return Err(Sense::INVALID_ELEMENT.into());
     }
-    Ok(())
+    moves::empty_gripper(changer)
 }
 
 fn inquiry(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {

@@ -128,7 +128,8 @@ fn descriptor(
             flags |= PUT_IN_BY_OPERATOR;
         }
     }
-    let medium_type = occupant.map_or(0, |occupant| match barcode::classify(&occupant.barcode) {
+    let label = occupant.and_then(|occupant| changer.trouble.label(&occupant.barcode));
+    let medium_type = label.map_or(0, |label| match barcode::classify(label) {
         Ok(barcode::Kind::Data(_)) => 1,
         Ok(barcode::Kind::Cleaning) => 2,
         Ok(barcode::Kind::Worm(_)) => 4,
@@ -140,9 +141,9 @@ fn descriptor(
     bytes.push(medium_type | if source.is_some() { SOURCE_VALID } else { 0 });
     bytes.extend(source.unwrap_or(0).to_be_bytes());
     if details.tags {
-        match occupant {
-            Some(occupant) => {
-                bytes.extend(padded(&occupant.barcode, 32));
+        match label {
+            Some(label) => {
+                bytes.extend(padded(label, 32));
                 bytes.extend([0; 4]);
             }
             None => bytes.extend([0; 36]),

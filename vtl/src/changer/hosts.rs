@@ -63,6 +63,8 @@ pub(super) struct Sessions {
 impl Changer {
     /// Takes over what waits for hosts in the shared state.
     pub(super) fn collect_attentions(&mut self) -> Result<()> {
+        // A new plan of faults is noticed with the counter.
+        self.home.robot_changes()?;
         let mut robot = self.robot()?;
         let boot = format!("{:016x}", boot_id());
         let waiting = &mut robot.state.attentions;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod element_status;
+mod faults;
 mod hosts;
 mod moves;
 
@@ -20,6 +21,7 @@ use crate::unit::inquiry::Identity;
 use crate::unit::name::Unit;
 use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Nexus};
+use faults::Trouble;
 use hosts::Sessions;
 
 pub(crate) use hosts::StationLock;
@@ -32,6 +34,10 @@ pub(crate) struct Changer {
     attentions: Attentions,
     sessions: Sessions,
     reservations: Reservations,
+    /// What goes wrong during the present command.
+    trouble: Trouble,
+    /// Commands that the changer, without power, leaves without an answer.
+    down: u32,
 }
 
 impl Changer {
@@ -59,6 +65,8 @@ impl Changer {
             attentions,
             sessions: Sessions::default(),
             reservations,
+            trouble: Trouble::default(),
+            down: 0,
         })
     }
 

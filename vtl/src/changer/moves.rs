@@ -36,6 +36,7 @@ pub(super) fn check_transport(_: &LibraryConfig, address: u16) -> Done {
 
 /// Answers the command.
 pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    let stops_halfway = std::mem::take(&mut changer.trouble.stops_halfway);
     let home = &*changer.home;
     let config = home.config();
     check_transport(config, command.number(2, 2) as u16)?;
@@ -43,13 +44,12 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
         // INVERT: cartridges have one side.
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
-    let place = |address: u64| {
-        element_at(config, address as u16)
-            .filter(|(kind, _)| *kind != ElementKind::Transport)
-            .ok_or(Sense::INVALID_ELEMENT)
-    };
+    let place = |address: u64| element_at(config, address as u16).ok_or(Sense::INVALID_ELEMENT);
     let from = place(command.number(4, 2))?;
     let to = place(command.number(6, 2))?;
+    if to.0 == ElementKind::Transport {
+        return Err(Sense::INVALID_ELEMENT.into());
+    }
     let mut drives = BTreeMap::new();
     let mut numbers: Vec<u16> = [from, to]
         .into_iter()
@@ -72,6 +72,10 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     if from == to {
         return Ok(());
     }
+    if robot.state.gripper.is_some() && from.0 != ElementKind::Transport {
+        // It has to be put down first.
+        return Err(Sense::ROBOT_FAILED.into());
+    }
     if robot.state.occupant(to.0, to.1).is_some() {
         return Err(Sense::DESTINATION_FULL.into());
     }
@@ -88,8 +92,14 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     let mut moved = occupant.clone();
     moved.imported = false;
     moved.load = 0;
-    if from.0 != ElementKind::Drive {
+    if !matches!(from.0, ElementKind::Drive | ElementKind::Transport) {
         moved.source = Some(address_of(from.0, from.1));
+    }
+    if stops_halfway {
+        put(&mut robot, from, None)?;
+        robot.state.gripper = Some(moved);
+        robot.commit()?;
+        return Err(Sense::ROBOT_FAILED.into());
     }
     if let (ElementKind::Drive, number) = to {
         robot.state.loads += 1;
@@ -98,6 +108,26 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     }
     put(&mut robot, from, None)?;
     put(&mut robot, to, Some(moved))?;
+    robot.commit()?;
+    Ok(())
+}
+
+/// Puts down what a move that stopped on its way left in the gripper: where it came from, else into the
+/// first free slot. Without one it stays where it is.
+pub(super) fn empty_gripper(changer: &Changer) -> Done {
+    let home = &*changer.home;
+    let mut robot = Robot::lock(home)?;
+    let Some(occupant) = robot.state.gripper.clone() else { return Ok(()) };
+    let source = occupant.source.and_then(|address| element_at(home.config(), address));
+    let free_source = source.filter(|(kind, number)| {
+        *kind != ElementKind::Drive && robot.state.occupant(*kind, *number).is_none()
+    });
+    let first_free = || Some((ElementKind::Slot, robot.state.first_free(ElementKind::Slot)?));
+    let Some(to) = free_source.or_else(first_free) else {
+        return Err(Sense::ROBOT_FAILED.into());
+    };
+    robot.state.gripper = None;
+    put(&mut robot, to, Some(occupant))?;
     robot.commit()?;
     Ok(())
 }

@@ -6,7 +6,9 @@ use scsi::command::opcode::*;
 use super::{
     Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, threaded, transfer,
 };
+use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
+use crate::home::Home;
 use crate::unit::reservation::{self, Reservations};
 use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, opcodes};
 
@@ -148,8 +150,22 @@ impl LogicalUnit for Drive {
         self.settle_record()
     }
 
-    fn fault(&mut self, cdb: &[u8]) -> Option<Sense> {
-        self.home.fault(self.unit(), cdb)
+    fn home(&self) -> &Home {
+        &self.home
+    }
+
+    fn fault_context(&mut self, cdb: &[u8]) -> Result<Context, Stop> {
+        self.describe_command(cdb)
+    }
+
+    fn suffer(&mut self, effect: &Effect, command: &mut Command<'_, '_>) -> Done {
+        self.let_happen(effect, command)
+    }
+
+    fn is_down(&mut self) -> bool {
+        let is_down = self.down > 0;
+        self.down = self.down.saturating_sub(1);
+        is_down
     }
 }
 

@@ -95,7 +95,7 @@ fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
         ]);
     }
     parameters.push(Parameter::number(0x0008, BUFFER_MB, 4));
-    parameters.push(Parameter::number(0x0100, 0, 4));
+    parameters.push(Parameter::number(0x0100, record.cleaning_wanted.into(), 4));
     parameters
 }
 
@@ -107,13 +107,19 @@ fn device_status(drive: &Drive) -> [u8; 4] {
     const MEDIUM_MOUNTED: u8 = 0x37;
     const MEDIUM_PRESENT: u8 = 0x34;
     const EMPTY: u8 = 0x20;
-    let alerts = u8::from(drive.record.alerts != 0);
+    const CLEANING_REQUESTED: u8 = 0x04;
+    const CLEANING_REQUIRED: u8 = 0x02;
+    let record = &drive.record;
+    let alerts = u8::from(record.alerts != 0);
+    let cleaning = if record.cleaning_wanted { CLEANING_REQUESTED } else { 0 }
+        | if record.cleaning_needed { CLEANING_REQUIRED } else { 0 };
+    let valid = DATA_VALID | cleaning;
     match &drive.medium {
-        Medium::Empty => [DATA_VALID, EMPTY, 0, alerts],
-        Medium::Unloaded | Medium::Refused(_) => [DATA_VALID, MEDIUM_PRESENT, 0, alerts],
+        Medium::Empty => [valid, EMPTY, 0, alerts],
+        Medium::Unloaded | Medium::Refused(_) => [valid, MEDIUM_PRESENT, 0, alerts],
         Medium::Threaded(cartridge) => {
             let protected = if cartridge.state.write_protected { WRITE_PROTECTED } else { 0 };
-            [DATA_VALID | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, 0, alerts]
+            [valid | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, 0, alerts]
         }
     }
 }

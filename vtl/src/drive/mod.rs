@@ -8,6 +8,7 @@
 mod attributes;
 mod commands;
 mod density;
+mod faults;
 mod hosts;
 mod log_pages;
 mod medium;
@@ -71,6 +72,8 @@ pub(crate) struct Drive {
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
     wrote: bool,
+    /// Commands that the drive, without power, leaves without an answer.
+    down: u32,
     _lock: Flock<File>,
 }
 
@@ -78,11 +81,14 @@ pub(crate) struct Drive {
 mod alert {
     pub const HARD_ERROR: u32 = 3;
     pub const READ_FAILURE: u32 = 5;
+    pub const WRITE_FAILURE: u32 = 6;
     pub const WRITE_PROTECT: u32 = 9;
     pub const NO_REMOVAL: u32 = 10;
     pub const CLEANING_MEDIA: u32 = 11;
     pub const UNSUPPORTED_FORMAT: u32 = 12;
     pub const READ_ONLY_FORMAT: u32 = 17;
+    pub const CLEAN_NOW: u32 = 20;
+    pub const CLEAN_PERIODIC: u32 = 21;
     pub const WORM_OVERWRITE: u32 = 60;
 }
 
@@ -131,11 +137,14 @@ fn supported_alerts() -> u64 {
     [
         alert::HARD_ERROR,
         alert::READ_FAILURE,
+        alert::WRITE_FAILURE,
         alert::WRITE_PROTECT,
         alert::NO_REMOVAL,
         alert::CLEANING_MEDIA,
         alert::UNSUPPORTED_FORMAT,
         alert::READ_ONLY_FORMAT,
+        alert::CLEAN_NOW,
+        alert::CLEAN_PERIODIC,
         alert::WORM_OVERWRITE,
     ]
     .into_iter()
@@ -178,6 +187,7 @@ impl Drive {
             reservations: Reservations::open(folder.join("reservations.json"))?,
             seen_changes: None,
             wrote: false,
+            down: 0,
             _lock: lock,
         })
     }

@@ -11,9 +11,18 @@ use super::{Drive, threaded};
 use crate::cartridge::ObjectLog;
 use crate::unit::{Command, Done, Stop};
 
+/// A drive empties its buffer before it moves the tape (SSC-5 §4.2.10, synchronize operations).
+fn synchronise(drive: &mut Drive) -> Result<&mut ObjectLog, Stop> {
+    let log = &mut threaded(&mut drive.medium)?.log;
+    if log.synchronised() < log.objects() {
+        log.flush()?;
+    }
+    Ok(log)
+}
+
 /// REWIND.
 pub(super) fn rewind(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
-    threaded(&mut drive.medium)?;
+    synchronise(drive)?;
     drive.record.position = 0;
     Ok(())
 }
@@ -30,7 +39,7 @@ pub(super) fn space(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         i64::from((command.number(2, 3) as i32) << 8 >> 8)
     };
     let position = drive.record.position;
-    let log = &mut threaded(&mut drive.medium)?.log;
+    let log = synchronise(drive)?;
     let (landing, sense) = match command.byte(1) & 0x0f {
         0 if count >= 0 => blocks_forward(log, position, count.unsigned_abs())?,
         0 => blocks_back(log, position, count.unsigned_abs())?,
@@ -119,7 +128,7 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
     match command.byte(1) >> 3 & 0x07 {
         0 => locate_object(drive, destination),
         1 => {
-            let log = &mut threaded(&mut drive.medium)?.log;
+            let log = synchronise(drive)?;
             let found = match u32::try_from(destination) {
                 Ok(file) => log.position_of_file(file)?,
                 Err(_) => None,
@@ -129,7 +138,7 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
             land(drive, found)
         }
         3 => {
-            let end = threaded(&mut drive.medium)?.log.objects();
+            let end = synchronise(drive)?.objects();
             land(drive, Some(end))
         }
         _ => Err(Sense::INVALID_FIELD_IN_CDB.into()),
@@ -137,7 +146,7 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
 }
 
 fn locate_object(drive: &mut Drive, object: u64) -> Done {
-    let end = threaded(&mut drive.medium)?.log.objects();
+    let end = synchronise(drive)?.objects();
     land(drive, (object <= end).then_some(object))
 }
 

@@ -11,7 +11,7 @@
 //! | 8 | 8 | CRC-64 of the machine's boot id |
 //! | 16 | 8 | number of the load that this is about (`robot.json`) |
 //! | 24 | 8 | position: number of the next object |
-//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session |
+//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session, 32 cleaning requested, 64 cleaning required |
 //! | 36 | 4 | mode block length |
 //! | 40 | 4 | programmable early warning in MB |
 //! | 44 | 1 | compression 0 or 1 |
@@ -45,6 +45,8 @@ const PREVENTED: u32 = 2;
 const POWER_ON: u32 = 4;
 const NEW_MEDIUM: u32 = 8;
 const PREVENTED_BY_SESSION: u32 = 16;
+const CLEANING_WANTED: u32 = 0x20;
+const CLEANING_NEEDED: u32 = 0x40;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -89,6 +91,10 @@ pub(crate) struct DriveRecord {
     pub power_on_waits: bool,
     /// This machine has not been told of the new cartridge yet.
     pub new_medium_waits: bool,
+    /// The drive wants to be cleaned.
+    pub cleaning_wanted: bool,
+    /// The drive must be cleaned.
+    pub cleaning_needed: bool,
     /// Block length of the mode block descriptor, 0 for variable.
     pub block_length: u32,
     /// Programmable early warning in MB, 0 for none.
@@ -122,6 +128,8 @@ impl DriveRecord {
             prevented_by_session: false,
             power_on_waits: true,
             new_medium_waits: false,
+            cleaning_wanted: false,
+            cleaning_needed: false,
             block_length: 0,
             pews_mb: 0,
             compression: true,
@@ -141,7 +149,9 @@ impl DriveRecord {
             | flag(self.prevented, PREVENTED)
             | flag(self.prevented_by_session, PREVENTED_BY_SESSION)
             | flag(self.power_on_waits, POWER_ON)
-            | flag(self.new_medium_waits, NEW_MEDIUM);
+            | flag(self.new_medium_waits, NEW_MEDIUM)
+            | flag(self.cleaning_wanted, CLEANING_WANTED)
+            | flag(self.cleaning_needed, CLEANING_NEEDED);
         let mut record = RecordBytes {
             magic: MAGIC,
             boot: boot.into(),
@@ -184,6 +194,8 @@ impl DriveRecord {
             prevented_by_session: flags & PREVENTED_BY_SESSION != 0,
             power_on_waits: flags & POWER_ON != 0,
             new_medium_waits: flags & NEW_MEDIUM != 0,
+            cleaning_wanted: flags & CLEANING_WANTED != 0,
+            cleaning_needed: flags & CLEANING_NEEDED != 0,
             block_length: record.block_length.get(),
             pews_mb: u16::try_from(record.pews_mb.get()).unwrap_or(0),
             compression: record.compression != 0,

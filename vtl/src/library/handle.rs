@@ -10,7 +10,7 @@ use super::host_session::Attachment;
 use super::shared::Shared;
 use crate::error::Result;
 use crate::unit::name::Unit;
-use crate::unit::{self, Command, Nexus, Outcome};
+use crate::unit::{self, Command, Failure, Nexus, Outcome};
 
 /// The address of a unit as users write it.
 pub(super) fn name(dir: &Path, unit: Unit) -> String {
@@ -42,7 +42,13 @@ pub struct ChangerUnit {
 
 /// A failure of the host's file system has no sense data: it is the way to the device that failed.
 fn deliver(outcome: Outcome, name: &str) -> std::result::Result<Reply, scsi::Error> {
-    outcome.map_err(|source| scsi::Error::Io { device: name.to_owned(), source })
+    outcome.map_err(|failure| match failure {
+        Failure::Host(source) => scsi::Error::Io { device: name.to_owned(), source },
+        Failure::NoAnswer => scsi::Error::Transport {
+            device: name.to_owned(),
+            reason: "the device does not answer".into(),
+        },
+    })
 }
 
 impl DriveUnit {

@@ -6,6 +6,7 @@
 //! | `robot.json`, `robot.lock`, `robot.changes` | what is where, its lock, its change counter |
 //! | `station.lock` | held while a session has locked the import/export station |
 //! | `driveN/lock`, `driveN/state` | who has drive N open; what it remembers |
+//! | `faults.plan`, `faults.counts` | faults on demand, see [`crate::faults`] |
 //! | `cartridges/BARCODE/` | a cartridge, see [`crate::cartridge`] |
 
 mod create;
@@ -28,7 +29,8 @@ pub use interchange::{ImportOptions, InterchangeReport};
 
 use crate::element::ElementKind;
 use crate::error::{Error, Result};
-use crate::faults::Faults;
+use crate::faults::{self, FaultPlan, RuleStatus};
+use crate::robot::Robot;
 use crate::unit::Nexus;
 use crate::unit::name::Unit;
 use shared::Shared;
@@ -134,9 +136,31 @@ impl Library {
         Ok(ChangerUnit::new(&self.shared, &self.dir, Nexus::LOCAL, None))
     }
 
-    /// Sets what makes commands fail in this process, or nothing.
-    pub fn set_faults(&self, faults: Option<Arc<dyn Faults>>) {
-        self.shared.home().set_faults(faults);
+    /// Sets what goes wrong for the handles of this process, or nothing.
+    pub fn set_faults(&self, plan: Option<FaultPlan>) {
+        self.shared.home().faults().set(plan);
+    }
+
+    /// Writes a plan of faults into the library's folder, in place of one that is there. It is in force
+    /// for every process from its next command on.
+    pub fn store_faults(&self, plan: &FaultPlan) -> Result<()> {
+        let home = self.shared.home();
+        let mut robot = Robot::lock(home)?;
+        faults::set(home.dir(), plan)?;
+        robot.announce()
+    }
+
+    /// Takes the plan of faults out of the library's folder.
+    pub fn clear_stored_faults(&self) -> Result<()> {
+        let home = self.shared.home();
+        let mut robot = Robot::lock(home)?;
+        faults::clear(home.dir())?;
+        robot.announce()
+    }
+
+    /// The rules of the plan in the library's folder, and how often each took effect.
+    pub fn stored_faults(&self) -> Result<Vec<RuleStatus>> {
+        faults::list(self.shared.home().dir())
     }
 }
 

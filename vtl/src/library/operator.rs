@@ -21,7 +21,10 @@ impl Library {
         let config = self.shared.home().config();
         let robot = Robot::lock(self.shared.home())?;
         let mut elements = Vec::new();
-        for kind in [ElementKind::Drive, ElementKind::Slot, ElementKind::ImportExport] {
+        // The gripper is worth a line only if something is stuck in it.
+        let gripper = robot.state.gripper.as_ref().map(|_| ElementKind::Transport);
+        let kinds = [ElementKind::Drive, ElementKind::Slot, ElementKind::ImportExport];
+        for kind in kinds.into_iter().chain(gripper) {
             for number in 0..count_of(config, kind) {
                 let occupant = robot.state.occupant(kind, number);
                 let mut element = ListedElement {

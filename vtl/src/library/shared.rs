@@ -83,6 +83,8 @@ impl Shared {
             Stop::Host(source) => source,
             Stop::Check(sense) => std::io::Error::other(sense.to_string()),
             Stop::Conflict => std::io::Error::other("reservation conflict"),
+            Stop::Status(status) => std::io::Error::other(format!("status {status:?}")),
+            Stop::NoAnswer => std::io::Error::other("the unit does not answer"),
         };
         Error::Io { path: self.home.dir().to_path_buf(), source }
     }

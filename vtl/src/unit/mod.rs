@@ -2,9 +2,10 @@
 //!
 //! A logical unit is reached by some *nexus* (a host as the unit sees it) with a command; how the
 //! command travelled (a function call, iSCSI) is none of its business. The order in which
-//! [`execute`] looks at a command follows SPC-4: unknown codes first, then faults set for tests,
+//! [`execute`] looks at a command follows SPC-4: unknown codes first, then faults on demand,
 //! then a pending unit attention, then reservations of other hosts, then the command itself.
 
+mod faulty;
 pub(crate) mod inquiry;
 pub(crate) mod log_pages;
 pub(crate) mod mode_pages;
@@ -19,6 +20,8 @@ use std::io;
 use scsi::command::opcode;
 use scsi::{Data, Reply, Sense, SenseKey, Status};
 
+use crate::faults::{Context, Effect};
+use crate::home::Home;
 pub(crate) use nexus::Nexus;
 use reservation::{Access, Reservations};
 
@@ -29,6 +32,10 @@ pub(crate) enum Stop {
     Check(Sense),
     /// RESERVATION CONFLICT: another host has reserved the unit.
     Conflict,
+    /// Another status without sense data; a fault wants it so.
+    Status(Status),
+    /// The host gets no answer; a fault wants it so.
+    NoAnswer,
     /// The host's file system failed under the emulation: no device would say this.
     Host(io::Error),
 }
@@ -167,6 +174,19 @@ impl Attentions {
         }
     }
 
+    /// A power on or reset: whatever waited is void, and this is told to every nexus.
+    pub fn restart(&mut self, sense: Sense) {
+        for queue in self.pending.values_mut() {
+            queue.clear();
+            queue.push_back(sense);
+        }
+    }
+
+    /// True if something waits for the nexus.
+    pub fn is_waiting(&self, nexus: Nexus) -> bool {
+        self.pending.get(&nexus).is_some_and(|queue| !queue.is_empty())
+    }
+
     /// Takes a condition back that no longer holds.
     pub fn withdraw(&mut self, sense: &Sense) {
         for queue in self.pending.values_mut() {
@@ -213,6 +233,9 @@ pub(crate) trait LogicalUnit: Sized + 'static {
     /// The unit's commands.
     const COMMANDS: &'static [Entry<Self>];
 
+    /// The library's folder.
+    fn home(&self) -> &Home;
+
     /// Called before each command: the unit looks what happened to it since the last one.
     fn refresh(&mut self) -> Done;
 
@@ -235,12 +258,27 @@ pub(crate) trait LogicalUnit: Sized + 'static {
     /// LOGICAL UNIT RESET: settings as after power on, and every nexus is told (29/03).
     fn reset(&mut self) -> Done;
 
-    /// A condition that a test set for this command.
-    fn fault(&mut self, cdb: &[u8]) -> Option<Sense>;
+    /// What a fault plan may ask about a command.
+    fn fault_context(&mut self, cdb: &[u8]) -> Result<Context, Stop>;
+
+    /// Lets a fault happen to the unit, before it executes the command or in place of it.
+    fn suffer(&mut self, effect: &Effect, command: &mut Command<'_, '_>) -> Done;
+
+    /// True while a unit without power answers nothing; each call counts as one command.
+    fn is_down(&mut self) -> bool;
 }
 
-/// How a command ended: a reply, or a failure of the host's file system.
-pub(crate) type Outcome = Result<Reply, io::Error>;
+/// Why a host gets no reply.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The unit does not answer; whether the command was carried out is not known to the host.
+    NoAnswer,
+    /// The host's file system failed.
+    Host(io::Error),
+}
+
+/// How a command ended.
+pub(crate) type Outcome = Result<Reply, Failure>;
 
 /// Carries one command through a unit.
 pub(crate) fn execute<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_>) -> Outcome {
@@ -263,26 +301,39 @@ pub(crate) fn execute<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_
             transferred: command.transferred,
             sense: None,
         }),
-        Err(Stop::Host(error)) => Err(error),
+        Err(Stop::Status(status)) => {
+            Ok(Reply { status, transferred: command.transferred, sense: None })
+        }
+        Err(Stop::NoAnswer) => Err(Failure::NoAnswer),
+        Err(Stop::Host(error)) => Err(Failure::Host(error)),
     }
 }
 
 fn dispatch<U: LogicalUnit>(unit: &mut U, command: &mut Command<'_, '_>) -> Done {
     let entry = find(U::COMMANDS, command)?;
     unit.refresh()?;
-    if let Some(sense) = unit.fault(command.cdb()) {
-        return Err(sense.into());
+    if unit.home().faults().is_armed() {
+        return faulty::run_faulty(unit, entry, command);
     }
+    run(unit, entry, command)
+}
+
+fn run<U: LogicalUnit>(unit: &mut U, entry: &Entry<U>, command: &mut Command<'_, '_>) -> Done {
     // SPC-4 §5.14: these are answered while an attention waits; REQUEST SENSE takes it itself.
-    let exempt =
-        matches!(entry.opcode, opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE);
-    if !exempt && let Some(sense) = unit.attentions().take(command.nexus) {
+    if !is_exempt(entry.opcode)
+        && let Some(sense) = unit.attentions().take(command.nexus)
+    {
         return Err(sense.into());
     }
     if unit.reservations().conflict(command.nexus, Access::of(command.cdb())) {
         return Err(Stop::Conflict);
     }
     (entry.run)(unit, command)
+}
+
+/// True for the commands that an attention does not stop.
+fn is_exempt(code: u8) -> bool {
+    matches!(code, opcode::INQUIRY | opcode::REPORT_LUNS | opcode::REQUEST_SENSE)
 }
 
 /// The table's entry for a CDB.

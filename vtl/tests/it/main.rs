@@ -9,6 +9,7 @@
 )]
 
 mod changer;
+mod faults;
 mod generations;
 mod host;
 mod hosts;

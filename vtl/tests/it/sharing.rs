@@ -68,6 +68,10 @@ fn other_process() {
             println!("ready");
             wait_for_end_of_input();
         }
+        "meet faults" => {
+            println!("ready");
+            println!("failures {}", crate::faults::read_log_until_it_works(Path::new(&dir)));
+        }
         "hold drive 0 unloaded" => {
             let mut drive = Host(Box::new(library.drive(0).unwrap()));
             drive.settle();
@@ -391,4 +395,21 @@ fn creating_refuses_what_makes_no_library() {
     Library::create(&fresh, &small()).unwrap();
     let error = vtl::open_unit(&fresh, vtl::Unit::Drive(9)).err().unwrap();
     assert!(error.to_string().contains("no drive 9"), "{error}");
+}
+
+/// `5x` is five times, however many processes meet the rule.
+#[test]
+fn faults_of_the_folder_are_counted_across_processes() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let plan = "5x drives log -> sense 4/44/00".parse::<vtl::faults::FaultPlan>().unwrap();
+    rig.library.store_faults(&plan).unwrap();
+    let log = [0x4d, 0, 0x12, 0, 0, 0, 0, 0, 64, 0];
+    drive.fails(&log, (4, 0x44, 0));
+    drive.fails(&log, (4, 0x44, 0));
+    let mut other = start("meet faults", rig.dir.path());
+    assert_eq!(other.next(), "failures 3");
+    other.end();
+    drive.data_in(&log, 64);
+    assert!(rig.library.stored_faults().unwrap()[0].is_used_up);
 }

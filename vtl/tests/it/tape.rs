@@ -576,20 +576,3 @@ fn a_flushed_tape_needs_nothing_but_its_log() {
     second.rewind();
     assert_eq!(second.read_block(1000), (pattern(0, 1000), None));
 }
-
-#[test]
-fn faults_answer_instead_of_the_unit() {
-    struct Third;
-    impl vtl::faults::Faults for Third {
-        fn on_command(&self, unit: vtl::Unit, cdb: &[u8]) -> Option<scsi::Sense> {
-            (unit == vtl::Unit::Drive(0) && cdb[0] == 0x0a).then_some(scsi::Sense::WRITE_ERROR)
-        }
-    }
-    let rig = rig(64 * MIB);
-    let mut drive = rig.loaded();
-    rig.library.set_faults(Some(std::sync::Arc::new(Third)));
-    assert_eq!(drive.write(b"x").map(|s| code(&s)), Some((3, 0x0c, 0)));
-    assert_eq!(drive.position(), (0, 0));
-    rig.library.set_faults(None);
-    assert_eq!(drive.write(b"x"), None);
-}

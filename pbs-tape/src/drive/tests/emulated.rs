@@ -159,27 +159,12 @@ fn status_and_cartridge_memory() {
     assert_eq!(drive.status().unwrap().write_protect, Some(true));
 }
 
-/// Fails each command with this operation code once.
-struct Once(Mutex<Option<(u8, Sense)>>);
-
-impl vtl::faults::Faults for Once {
-    fn on_command(&self, _unit: vtl::Unit, cdb: &[u8]) -> Option<Sense> {
-        let mut fault = self.0.lock().unwrap();
-        let (opcode, sense) = (*fault)?;
-        (cdb.first() == Some(&opcode)).then(|| {
-            *fault = None;
-            sense
-        })
-    }
-}
-
 #[test]
 fn a_reset_while_writing_loses_the_position() {
     let (_dir, library, mut drive) = loaded(None);
     drive.rewind().unwrap();
     write_file(&mut drive, 2);
-    let reset = (scsi::command::opcode::WRITE_6, Sense::POWER_ON);
-    library.set_faults(Some(std::sync::Arc::new(Once(Mutex::new(Some(reset))))));
+    library.set_faults(Some("once drive0 write -> sense 6/29/00".parse().unwrap()));
     assert!(matches!(drive.write_block(&[1; 512]), Err(Error::PositionLost { .. })));
     assert!(drive.write_block(&[1; 512]).unwrap_err().is_position_lost());
     drive.rewind().unwrap();

@@ -38,6 +38,7 @@ impl World {
             Ok(news) => Ok(news.into_iter().map(|(nexus, sense)| (nexus, sense.ascq)).collect()),
             Err(Stop::Conflict) => Err("conflict".into()),
             Err(Stop::Check(sense)) => Err(format!("{:?}", sense.code())),
+            Err(stop @ (Stop::Status(_) | Stop::NoAnswer)) => Err(format!("{stop:?}")),
             Err(Stop::Host(error)) => Err(error.to_string()),
         }
     }
