@@ -176,6 +176,30 @@ impl Sense {
     pub const STATION_ACCESSED: Sense = Sense::new(SenseKey::UnitAttention, 0x28, 0x01);
     /// Mode parameters changed by another host (6/2A/01).
     pub const MODE_PARAMETERS_CHANGED: Sense = Sense::new(SenseKey::UnitAttention, 0x2a, 0x01);
+    /// Encryption parameters changed by another host (6/2A/11).
+    pub const ENCRYPTION_CHANGED: Sense = Sense::new(SenseKey::UnitAttention, 0x2a, 0x11);
+    /// Encryption parameters changed by somebody who is no host (6/2A/12).
+    pub const ENCRYPTION_CHANGED_ELSEWHERE: Sense = Sense::new(SenseKey::UnitAttention, 0x2a, 0x12);
+    /// The parameters that this host locked are no longer in force (7/2A/13).
+    pub const LOCKED_KEY_CHANGED: Sense = Sense::new(SenseKey::DataProtect, 0x2a, 0x13);
+    /// Too many keys that did not fit (7/26/10).
+    pub const KEY_FAIL_LIMIT: Sense = Sense::new(SenseKey::DataProtect, 0x26, 0x10);
+    /// An encrypted block and no key (7/74/01).
+    pub const NO_KEY: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x01);
+    /// A plain block while only encrypted ones are read (7/74/02).
+    pub const NOT_ENCRYPTED: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x02);
+    /// A block that was encrypted with another key (7/74/03).
+    pub const WRONG_KEY: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x03);
+    /// An encrypted block that was changed (7/74/04).
+    pub const ENCRYPTED_BLOCK_CHANGED: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x04);
+    /// An encrypted block that this drive cannot decrypt (7/74/05).
+    pub const DECRYPTION_FAILED: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x05);
+    /// Encryption parameters that do not go with this tape (7/74/07).
+    pub const ENCRYPTION_NOT_USABLE: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x07);
+    /// An encrypted block that may not be read raw (7/74/0A).
+    pub const NOT_RAW_READABLE: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x0a);
+    /// Hosts may not set encryption parameters (7/74/21).
+    pub const ENCRYPTION_PREVENTED: Sense = Sense::new(SenseKey::DataProtect, 0x74, 0x21);
     /// Unknown operation code (5/20/00).
     pub const INVALID_OPCODE: Sense = Sense::new(SenseKey::IllegalRequest, 0x20, 0x00);
     /// Invalid field in the CDB (5/24/00).

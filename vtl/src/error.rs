@@ -71,6 +71,16 @@ pub enum Error {
         /// The bar code.
         barcode: String,
     },
+    /// The cartridge holds blocks that a drive encrypted.
+    #[error(
+        "{barcode}: a drive encrypted what is recorded from object {object} on; plain files can't hold that, so load the cartridge and read it through a drive with its key"
+    )]
+    Encrypted {
+        /// The bar code.
+        barcode: String,
+        /// The first encrypted block.
+        object: u64,
+    },
     /// The cartridge is in a drive or in use elsewhere.
     #[error("{barcode}: {reason}")]
     CartridgeBusy {

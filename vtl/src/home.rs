@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::LibraryConfig;
+use crate::encryption_control::EncryptionControl;
 use crate::error::{Named, Result};
 use crate::faults::Faults;
 
@@ -17,6 +18,7 @@ pub(crate) struct Home {
     config: LibraryConfig,
     changes: File,
     faults: Faults,
+    encryption: Mutex<EncryptionControl>,
 }
 
 /// A panic while a mutex was held left a unit between two commands at worst: every state file is
@@ -32,7 +34,7 @@ impl Home {
     pub fn open(dir: &Path, config: LibraryConfig) -> Result<Home> {
         let dir = fs::canonicalize(dir).named(dir)?;
         let changes = open_counter(&dir)?;
-        Ok(Home { dir, config, changes, faults: Faults::default() })
+        Ok(Home { dir, config, changes, faults: Faults::default(), encryption: Mutex::default() })
     }
 
     pub fn dir(&self) -> &Path {
@@ -57,6 +59,16 @@ impl Home {
         let changes = read_counter(&self.changes).named(&self.dir)?;
         self.faults.notice(&self.dir, changes)?;
         Ok(changes)
+    }
+
+    /// Somebody else is in charge of encryption from here on.
+    pub fn set_encryption_control(&self, control: EncryptionControl) {
+        *unpoisoned(self.encryption.lock()) = control;
+    }
+
+    /// Who is in charge of encryption.
+    pub fn encryption_control(&self) -> EncryptionControl {
+        unpoisoned(self.encryption.lock()).clone()
     }
 
     /// What goes wrong here.

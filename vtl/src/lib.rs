@@ -50,6 +50,7 @@ mod date;
 mod drive;
 mod durable;
 mod element;
+mod encryption_control;
 mod error;
 pub mod faults;
 pub mod generation;
@@ -63,6 +64,7 @@ mod robot;
 mod unit;
 
 pub use element::ElementKind;
+pub use encryption_control::EncryptionControl;
 pub use error::{Error, Result};
 pub use generation::Generation;
 pub use library::{

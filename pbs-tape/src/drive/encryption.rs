@@ -16,20 +16,24 @@ impl Drive {
     ///
     /// [`Error::EncryptionOn`] if it can't be turned off: a library or a key manager may own it.
     pub fn encryption_off(&mut self) -> Result<()> {
-        if self.encryption_status()? == EncryptionStatus::OFF {
+        if self.encryption_status()?.is_off() {
             return Ok(());
         }
         let cleared = clear_encryption(&mut self.transport);
         if let Err(error) = cleared {
             // A refusal shows in the status; anything else means that something happened to the drive.
-            if !error.sense().is_some_and(|sense| sense.key == scsi::SenseKey::IllegalRequest) {
+            let is_refusal = error.sense().is_some_and(|sense| {
+                sense.key == scsi::SenseKey::IllegalRequest || sense.is_encryption_prevented()
+            });
+            if !is_refusal {
                 return Err(self.fail("turning encryption off", error));
             }
         }
-        let EncryptionStatus { encryption_mode, decryption_mode } = self.encryption_status()?;
-        if encryption_mode == 0 && decryption_mode == 0 {
+        let status = self.encryption_status()?;
+        if status.is_off() {
             return Ok(());
         }
+        let EncryptionStatus { encryption_mode, decryption_mode, .. } = status;
         let drive = self.name().to_string();
         Err(Error::EncryptionOn { drive, encryption_mode, decryption_mode })
     }
@@ -37,7 +41,7 @@ impl Drive {
     fn encryption_status(&mut self) -> Result<EncryptionStatus> {
         match EncryptionStatus::request(&mut self.transport) {
             Err(error) if error.sense().is_some_and(|sense| sense.is_unsupported()) => {
-                Ok(EncryptionStatus::OFF)
+                Ok(EncryptionStatus::default())
             }
             other => other.map_err(|error| self.fail(DOING, error)),
         }

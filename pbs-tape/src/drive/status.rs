@@ -276,12 +276,7 @@ impl Drive {
             status.block_number = Some(position.object);
         }
         status.encryption =
-            EncryptionStatus::request(&mut self.transport).ok().map(|state| match state {
-                EncryptionStatus::OFF => "off".to_string(),
-                EncryptionStatus { encryption_mode, decryption_mode } => {
-                    format!("on (modes {encryption_mode}/{decryption_mode})")
-                }
-            });
+            EncryptionStatus::request(&mut self.transport).ok().map(|state| state.to_string());
         if let Ok(attributes) = self.attributes() {
             let find = |id| attributes.iter().find(|one| one.id == id);
             let bytes = |id| Some(find(id)?.number()?.saturating_mul(1 << 20));

@@ -179,7 +179,32 @@ impl Sense {
 
     /// The block is encrypted and the present key and settings cannot read it.
     pub const fn is_undecryptable(&self) -> bool {
-        matches!(self.key, SenseKey::DataProtect) && self.asc == 0x74
+        matches!(self.key, SenseKey::DataProtect)
+            && self.asc == 0x74
+            && !self.is_encryption_prevented()
+    }
+
+    /// Unit attention: somebody changed the encryption parameters that were in force. Neither tape nor
+    /// position changed.
+    pub const fn is_encryption_changed(&self) -> bool {
+        self.is_unit_attention() && self.asc == 0x2a && matches!(self.ascq, 0x11..=0x13)
+    }
+
+    /// Hosts may not set encryption parameters: a library or a key manager does.
+    pub const fn is_encryption_prevented(&self) -> bool {
+        matches!(self.key, SenseKey::DataProtect | SenseKey::IllegalRequest)
+            && (self.has(0x74, 0x21) || self.has(0x74, 0x61))
+    }
+
+    /// Too many keys did not fit: the drive takes no more until the tape is unloaded.
+    pub const fn is_key_fail_limit(&self) -> bool {
+        matches!(self.key, SenseKey::DataProtect) && self.has(0x26, 0x10)
+    }
+
+    /// The drive or the way to it does not do security protocols as hosts need them: IBM's vendor codes
+    /// for its own key service.
+    pub const fn is_vendor_key_service(&self) -> bool {
+        matches!(self.asc, 0xee | 0xef)
     }
 
     /// Logical block protection: a block's check value was wrong between host and drive.

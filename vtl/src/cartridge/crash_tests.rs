@@ -34,9 +34,17 @@ fn contents() -> Vec<Content> {
     ]
 }
 
+/// Two of the blocks are encrypted ones, with a seal behind their data.
+fn seal(content: &Content) -> &'static [u8] {
+    match content {
+        Some(data) if [200, 127].contains(&data.len()) => &[0x5e; 70],
+        _ => &[],
+    }
+}
+
 fn append(log: &mut ObjectLog, content: &Content) {
     match content {
-        Some(data) => log.append_block(data).unwrap(),
+        Some(data) => log.append_block(data, seal(content)).unwrap(),
         None => log.append_filemarks(1).unwrap(),
     }
 }
@@ -128,8 +136,9 @@ fn written() -> Vec<Seen> {
 
 /// End of an object's data, where a cut no longer touches it.
 fn data_end(image: &Image, object: usize) -> u64 {
-    let length = contents()[object].as_ref().map_or(0, Vec::len) as u64;
-    image.offsets[object] + 64 + length
+    let content = &contents()[object];
+    let length = content.as_ref().map_or(0, Vec::len) + seal(content).len();
+    image.offsets[object] + 64 + length as u64
 }
 
 #[test]
@@ -296,10 +305,10 @@ fn a_log_within_a_log_is_data() {
     let outer = tempfile::tempdir().unwrap();
     ObjectLog::create(outer.path(), 0, ID).unwrap();
     let mut log = ObjectLog::open(outer.path(), 0, ID).unwrap();
-    log.append_block(b"first").unwrap();
+    log.append_block(b"first", &[]).unwrap();
     // The same cartridge id, aligned like the real thing.
-    log.append_block(&image.log).unwrap();
-    log.append_block(b"last").unwrap();
+    log.append_block(&image.log, &[]).unwrap();
+    log.append_block(b"last", &[]).unwrap();
     let hit = log.index.get(1).unwrap().offset as usize;
     log.flush().unwrap();
     log.append_filemarks(1).unwrap();

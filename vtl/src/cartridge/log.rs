@@ -27,7 +27,8 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::index::{Checkpoint, Entry, Index};
 use super::object::{Fault, Object, damaged};
 use super::record::{
-    FILES_MAX, RECORD_BYTES_MAX, Record, SLOT, SLOT_BYTES, encode_log_header, is_log_header,
+    FILES_MAX, RECORD_BYTES_MAX, Record, SEAL_BYTES, SLOT, SLOT_BYTES, encode_log_header,
+    is_log_header,
 };
 use super::record_io::{read_block, write_all};
 use super::recovery::{self, Source};
@@ -73,6 +74,8 @@ pub(crate) struct ObjectLog {
     failed: bool,
     /// Takes the part of a block that the caller's buffer is too small for.
     overflow: Vec<u8>,
+    /// Takes the seal of a block that is read without asking for it.
+    unasked_seal: Vec<u8>,
 }
 
 impl ObjectLog {
@@ -136,6 +139,7 @@ impl ObjectLog {
             writeback: checkpoint.end,
             failed: false,
             overflow: Vec::new(),
+            unasked_seal: Vec::new(),
         };
         log.roll_forward().named(&log_path)?;
         // What an earlier program left in the drive's buffer reached the tape when it ended.
@@ -287,7 +291,22 @@ impl ObjectLog {
 
     /// Reads and verifies one object. Of a block, as much as fits goes to `buffer`; the reply tells
     /// its whole length. A damaged block leaves zeros where it had been copied to.
+    /// An encrypted block is delivered as it is stored.
     pub fn read(&mut self, object: u64, buffer: &mut [u8]) -> std::result::Result<Object, Fault> {
+        let mut seal = std::mem::take(&mut self.unasked_seal);
+        let read = self.read_sealed(object, buffer, &mut seal);
+        self.unasked_seal = seal;
+        read
+    }
+
+    /// The same, with the seal of an encrypted block; that of a plain one is empty.
+    pub fn read_sealed(
+        &mut self,
+        object: u64,
+        buffer: &mut [u8],
+        seal: &mut Vec<u8>,
+    ) -> std::result::Result<Object, Fault> {
+        seal.clear();
         let entry = self.entry(object)?;
         if entry.damaged {
             return Err(damaged(object, &entry, "its header was lost"));
@@ -304,11 +323,21 @@ impl ObjectLog {
             self.overflow.resize(length - direct, 0);
         }
         let overflow = self.overflow.get_mut(..length - direct).unwrap_or_default();
-        let result = read_block(&self.file, self.id, object, &entry, direct_buffer, overflow);
+        let result = read_block(&self.file, self.id, object, &entry, direct_buffer, overflow, seal);
         if result.is_err() {
             direct_buffer.fill(0);
         }
         result.map(|()| Object::Block(entry.length))
+    }
+
+    /// True if a recorded object is an encrypted block; `false` also for one whose header is damaged.
+    pub fn is_sealed(&mut self, object: u64) -> std::result::Result<bool, Fault> {
+        let entry = self.entry(object)?;
+        match self.header(object, &entry) {
+            Ok((record, _)) => Ok(record.seal_bytes > 0),
+            Err(Fault::Damaged { .. }) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Makes everything behind `position` go away, as a write there does on a tape.
@@ -382,10 +411,11 @@ impl ObjectLog {
         Ok(())
     }
 
-    fn next_record(&self, filemark: bool, length: u32, data_crc: u64) -> Record {
+    fn next_record(&self, filemark: bool, length: u32, seal_bytes: u16, data_crc: u64) -> Record {
         Record {
             filemark,
             length,
+            seal_bytes,
             epoch: self.epoch,
             object: self.objects,
             file: self.files,
@@ -396,19 +426,32 @@ impl ObjectLog {
         }
     }
 
-    /// Appends a block of 1 to 16 MiB − 1 bytes at the end of data.
-    pub fn append_block(&mut self, data: &[u8]) -> std::result::Result<(), Fault> {
+    /// Appends a block of 1 to 16 MiB − 1 bytes at the end of data. What an encrypted one needs beside
+    /// its data is its `seal`, empty for a plain one.
+    pub fn append_block(&mut self, data: &[u8], seal: &[u8]) -> std::result::Result<(), Fault> {
+        let seal_bytes = u16::try_from(seal.len())
+            .ok()
+            .filter(|bytes| *bytes == 0 || SEAL_BYTES.contains(bytes))
+            .ok_or_else(|| Fault::Host(io::ErrorKind::InvalidInput.into()))?;
         let length = u32::try_from(data.len())
             .ok()
             .filter(|length| (1..=RECORD_BYTES_MAX).contains(length))
             .ok_or_else(|| Fault::Host(io::ErrorKind::InvalidInput.into()))?;
         self.cut_tail()?;
-        let record = self.next_record(false, length, crc64(&[data]));
+        let record = self.next_record(false, length, seal_bytes, crc64(&[data, seal]));
         let (header, check) = record.encode(self.id, self.end);
-        let padding = [0u8; SLOT];
-        let padding_length = record.stored_bytes() as usize - SLOT - data.len();
-        let padding = padding.get(..padding_length).unwrap_or_default();
-        let written = write_all(&self.file, self.end, &header, data, padding);
+        // Seal and padding; without a seal, on the stack.
+        let padding_bytes = record.stored_bytes() as usize - SLOT - data.len() - seal.len();
+        let zeros = [0u8; SLOT];
+        let padding = zeros.get(..padding_bytes).unwrap_or_default();
+        let sealed;
+        let tail = if seal.is_empty() {
+            padding
+        } else {
+            sealed = [seal, padding].concat();
+            &sealed
+        };
+        let written = write_all(&self.file, self.end, &header, data, tail);
         let entry = Entry { offset: self.end, length, file: self.files, damaged: false };
         let written = written.and_then(|()| self.index.put(self.objects, &entry));
         self.cut_back_after(written)?;
@@ -432,7 +475,7 @@ impl ObjectLog {
         let mut left = count;
         while left > 0 {
             let now = left.min(FILEMARKS_PER_WRITE);
-            let mut record = self.next_record(true, 0, 0);
+            let mut record = self.next_record(true, 0, 0, 0);
             let mut offset = self.end;
             let mut bytes = Vec::with_capacity(now as usize * SLOT);
             let mut entries = Vec::with_capacity(now as usize);

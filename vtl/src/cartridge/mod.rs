@@ -11,6 +11,7 @@ mod object;
 mod record;
 mod record_io;
 mod recovery;
+mod seal;
 mod state;
 mod writeback;
 
@@ -26,6 +27,7 @@ use serde::Serialize;
 pub(crate) use log::ObjectLog;
 pub(crate) use object::{Fault, Object};
 pub use record::RECORD_BYTES_MAX;
+pub(crate) use seal::{IV_BYTES, KEY_BYTES, Seal, TAG_BYTES};
 pub use state::Purpose;
 pub(crate) use state::{CartridgeState, HostAttribute, early_warning_bytes};
 
@@ -109,13 +111,65 @@ impl Cartridge {
         // What the memory held before the lock may have been somebody else's work.
         let state = CartridgeState::read(folder)?;
         let log = ObjectLog::open(folder, 0, state.id)?;
-        Ok(Cartridge {
+        let mut cartridge = Cartridge {
             folder: folder.to_path_buf(),
             saved: state.clone(),
             state,
             log,
             _lock: lock,
-        })
+        };
+        cartridge.check_encryption_marks().map_err(|fault| cartridge.error(fault))?;
+        Ok(cartridge)
+    }
+
+    /// The marks may be older than the log: what was recorded since may lack them, and what they point
+    /// to may have been written over. The first is prevented by saving a mark before the block that it
+    /// is about; the second is seen here.
+    fn check_encryption_marks(&mut self) -> std::result::Result<(), Fault> {
+        let objects = self.log.objects();
+        if let Some(first) = self.state.first_encrypted
+            && (first >= objects || !self.log.is_sealed(first)?)
+        {
+            self.state.first_encrypted = None;
+        }
+        if let Some(first) = self.state.first_plain_after
+            && (self.state.first_encrypted.is_none_or(|sealed| sealed > first)
+                || first >= objects
+                || self.log.is_sealed(first)?)
+        {
+            self.state.first_plain_after = None;
+        }
+        Ok(())
+    }
+
+    /// Makes everything behind `position` go away, as a write there does on a tape.
+    pub fn truncate(&mut self, position: u64) -> std::result::Result<(), Fault> {
+        self.log.truncate(position)?;
+        let kept = |mark: Option<u64>| mark.filter(|object| *object < position);
+        self.state.first_encrypted = kept(self.state.first_encrypted);
+        self.state.first_plain_after = kept(self.state.first_plain_after);
+        Ok(())
+    }
+
+    /// Appends a block with its seal, empty for a plain one, and notes what the memory knows of
+    /// encryption.
+    pub fn append_block(&mut self, data: &[u8], seal: &[u8]) -> std::result::Result<(), Fault> {
+        let object = self.log.objects();
+        let is_marked = match (seal.is_empty(), self.state.first_encrypted) {
+            (false, None) => {
+                self.state.first_encrypted = Some(object);
+                true
+            }
+            (true, Some(_)) if self.state.first_plain_after.is_none() => {
+                self.state.first_plain_after = Some(object);
+                true
+            }
+            _ => false,
+        };
+        if is_marked {
+            self.save().map_err(|error| Fault::Host(std::io::Error::other(error)))?;
+        }
+        self.log.append_block(data, seal)
     }
 
     /// Data bytes on a cartridge that may be in use, as of its last checkpoint.

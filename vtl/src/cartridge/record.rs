@@ -13,14 +13,15 @@
 //! | 24 | 32 | zero |
 //! | 56 | 8 | CRC-64 of bytes 0 to 55 |
 //!
-//! Record header, 64 bytes at a multiple of 64, then the data, zero-padded to a multiple of 64:
+//! Record header, 64 bytes at a multiple of 64, then the data and the seal, zero-padded to a multiple
+//! of 64:
 //!
 //! | offset | size | content |
 //! |--:|--:|---|
 //! | 0 | 4 | `VREC` |
 //! | 4 | 1 | kind: 1 block, 2 filemark |
-//! | 5 | 1 | flags, zero (bit 0 is kept for encrypted blocks) |
-//! | 6 | 2 | zero |
+//! | 5 | 1 | flags: bit 0 the block is encrypted |
+//! | 6 | 2 | bytes of the seal behind the data (`seal`), 48 or more; 0 without encryption |
 //! | 8 | 4 | data bytes; 0 for a filemark |
 //! | 12 | 4 | epoch: how often the tape was overwritten before its end |
 //! | 16 | 8 | object number in the partition |
@@ -28,7 +29,7 @@
 //! | 28 | 4 | how many objects before this one were not yet known to be durable |
 //! | 32 | 8 | data bytes before this object |
 //! | 40 | 8 | chain: the check of the record before; for object 0 the cartridge id |
-//! | 48 | 8 | CRC-64 of the data, 0 for a filemark |
+//! | 48 | 8 | CRC-64 of data and seal, 0 for a filemark |
 //! | 56 | 8 | check: CRC-64 of bytes 0 to 55, the cartridge id and the record's offset |
 //!
 //! Each field that is not plainly needed defends against something:
@@ -38,10 +39,12 @@
 //! * *chain* and *epoch* make a record useless behind any other predecessor, so after a power cut
 //!   that kept some of the unsynchronised writes and lost others, no mixture of two histories is
 //!   read as one;
+//! * the CRC of an encrypted block is that of what is stored, so whether a cartridge is whole can be
+//!   told without a key;
 //! * *not yet durable* tells a reader that meets a bad header whether the tape had ended there
 //!   (nothing behind was ever synchronised) or whether recorded data is damaged.
 
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::durable::crc64;
@@ -53,12 +56,16 @@ pub(super) const SLOT: usize = 64;
 /// Largest block that the format can hold.
 pub const RECORD_BYTES_MAX: u32 = 0xff_ffff;
 
+/// Sizes that a seal can have.
+pub(super) const SEAL_BYTES: std::ops::RangeInclusive<u16> = 48..=4096;
+
 /// Most filemarks that the formats can count.
 pub(super) const FILES_MAX: u32 = 0x7fff_ffff;
 
 const LOG_MAGIC: [u8; 8] = *b"CAPVTLOG";
 const LOG_VERSION: u32 = 1;
 const RECORD_MAGIC: [u8; 4] = *b"VREC";
+const FLAG_SEALED: u8 = 0x01;
 const KIND_BLOCK: u8 = 1;
 const KIND_FILEMARK: u8 = 2;
 
@@ -79,7 +86,7 @@ struct RecordHeaderBytes {
     magic: [u8; 4],
     kind: u8,
     flags: u8,
-    reserved: [u8; 2],
+    seal_bytes: U16,
     length: U32,
     epoch: U32,
     object: U64,
@@ -123,6 +130,8 @@ pub(super) struct Record {
     pub filemark: bool,
     /// Data bytes, 0 for a filemark.
     pub length: u32,
+    /// Bytes of the seal behind the data, 0 for a plain block and a filemark.
+    pub seal_bytes: u16,
     pub epoch: u32,
     pub object: u64,
     /// Filemarks before this object.
@@ -142,8 +151,8 @@ impl Record {
         let mut header = RecordHeaderBytes {
             magic: RECORD_MAGIC,
             kind: if self.filemark { KIND_FILEMARK } else { KIND_BLOCK },
-            flags: 0,
-            reserved: [0; 2],
+            flags: if self.seal_bytes > 0 { FLAG_SEALED } else { 0 },
+            seal_bytes: self.seal_bytes.into(),
             length: self.length.into(),
             epoch: self.epoch.into(),
             object: self.object.into(),
@@ -166,17 +175,18 @@ impl Record {
     /// were not written as a record header to this place.
     pub fn decode(bytes: &[u8; SLOT], id: u64, offset: u64) -> Option<(Record, u64)> {
         let header = RecordHeaderBytes::ref_from_bytes(bytes).ok()?;
-        if header.magic != RECORD_MAGIC
-            || header.check.get() != check_of(bytes, id, offset)
-            || header.flags != 0
-            || header.reserved != [0; 2]
-        {
+        if header.magic != RECORD_MAGIC || header.check.get() != check_of(bytes, id, offset) {
             return None;
         }
-        let length = header.length.get();
+        let (length, seal_bytes) = (header.length.get(), header.seal_bytes.get());
+        let seal_fits = match header.flags {
+            0 => seal_bytes == 0,
+            FLAG_SEALED => SEAL_BYTES.contains(&seal_bytes),
+            _ => false,
+        };
         let filemark = match header.kind {
-            KIND_BLOCK if (1..=RECORD_BYTES_MAX).contains(&length) => false,
-            KIND_FILEMARK if length == 0 => true,
+            KIND_BLOCK if (1..=RECORD_BYTES_MAX).contains(&length) && seal_fits => false,
+            KIND_FILEMARK if length == 0 && header.flags == 0 && seal_fits => true,
             _ => return None,
         };
         let object = header.object.get();
@@ -194,6 +204,7 @@ impl Record {
         let record = Record {
             filemark,
             length,
+            seal_bytes,
             epoch: header.epoch.get(),
             object,
             file,
@@ -205,15 +216,15 @@ impl Record {
         Some((record, header.check.get()))
     }
 
-    /// Bytes this record takes in the log.
-    pub fn stored_bytes(&self) -> u64 {
-        stored_bytes(self.length)
+    /// Data and seal.
+    pub fn content_bytes(&self) -> u64 {
+        u64::from(self.length) + u64::from(self.seal_bytes)
     }
-}
 
-/// Bytes that a record of `length` data bytes takes in a log, header and padding included.
-pub(super) fn stored_bytes(length: u32) -> u64 {
-    SLOT_BYTES + u64::from(length).next_multiple_of(SLOT_BYTES)
+    /// Bytes this record takes in the log, header and padding included.
+    pub fn stored_bytes(&self) -> u64 {
+        SLOT_BYTES + self.content_bytes().next_multiple_of(SLOT_BYTES)
+    }
 }
 
 fn check_of(header: &[u8], id: u64, offset: u64) -> u64 {
@@ -229,6 +240,7 @@ mod tests {
         Record {
             filemark: false,
             length: 1000,
+            seal_bytes: 0,
             epoch: 3,
             object: 7,
             file: 2,
@@ -254,6 +266,22 @@ mod tests {
         assert_eq!(bytes[48..56], 0xaabb_ccddu64.to_le_bytes());
         // CRC-64/XZ of "123456789", so that the polynomial is pinned too.
         assert_eq!(crc64(&[b"123456789"]), 0x995d_c9bb_df19_39fa);
+    }
+
+    #[test]
+    fn an_encrypted_block_has_its_flag_and_the_size_of_its_seal() {
+        let sealed = Record { seal_bytes: 60, ..sample() };
+        let (bytes, check) = sealed.encode(0xfeed, 640);
+        assert_eq!(bytes[4..8], [1, 1, 60, 0]);
+        assert_eq!(Record::decode(&bytes, 0xfeed, 640), Some((sealed, check)));
+        assert_eq!((sample().stored_bytes(), sealed.stored_bytes()), (1088, 1152));
+        let decodes = |record: Record| {
+            let (bytes, _) = record.encode(0xfeed, 640);
+            Record::decode(&bytes, 0xfeed, 640).is_some()
+        };
+        assert!(!decodes(Record { seal_bytes: 47, ..sample() }));
+        assert!(!decodes(Record { seal_bytes: 4097, ..sample() }));
+        assert!(!decodes(Record { filemark: true, length: 0, seal_bytes: 60, ..sample() }));
     }
 
     #[test]

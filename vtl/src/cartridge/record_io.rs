@@ -10,7 +10,7 @@ use nix::sys::uio::{preadv, pwritev};
 
 use super::index::Entry;
 use super::object::{Fault, damaged};
-use super::record::{Record, SLOT, SLOT_BYTES, stored_bytes};
+use super::record::{Record, SLOT, SLOT_BYTES};
 use crate::durable::crc64;
 
 /// Header, data and padding in one system call, normally.
@@ -44,8 +44,9 @@ pub(super) fn write_all(
     Ok(())
 }
 
-/// Reads and verifies one block, the part that `direct` is too small for into `overflow`. On an
-/// error either may hold bytes that are not to be believed.
+/// Reads and verifies one block, the part that `direct` is too small for into `overflow`, and what
+/// an encrypted block has behind its data into `seal` (empty for a plain one). On an error all of them may
+/// hold bytes that are not to be believed.
 pub(super) fn read_block(
     file: &File,
     id: u64,
@@ -53,8 +54,9 @@ pub(super) fn read_block(
     entry: &Entry,
     direct: &mut [u8],
     overflow: &mut [u8],
+    seal: &mut Vec<u8>,
 ) -> std::result::Result<(), Fault> {
-    debug_assert!(stored_bytes(entry.length) >= SLOT_BYTES + direct.len() as u64);
+    seal.clear();
     let mut header = [0u8; SLOT];
     let total = SLOT + direct.len() + overflow.len();
     let position =
@@ -96,7 +98,18 @@ pub(super) fn read_block(
     if record.object != object || record.length != entry.length {
         return Err(damaged(object, entry, "its header is of another object"));
     }
-    if record.data_crc != crc64(&[direct, overflow]) {
+    if record.seal_bytes > 0 {
+        seal.resize(usize::from(record.seal_bytes), 0);
+        let place = entry.offset + SLOT_BYTES + u64::from(record.length);
+        match file.read_exact_at(seal, place) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(damaged(object, entry, "the log ends within it"));
+            }
+            Err(error) => return Err(Fault::Host(error)),
+        }
+    }
+    if record.data_crc != crc64(&[direct, overflow, seal]) {
         return Err(damaged(object, entry, "its data does not match its checksum"));
     }
     Ok(())

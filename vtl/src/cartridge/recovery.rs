@@ -208,7 +208,7 @@ fn record_at(source: &Source<'_>, offset: u64, size: u64) -> io::Result<Option<(
     let mut bytes = [0; SLOT];
     source.file.read_exact_at(&mut bytes, offset)?;
     Ok(Record::decode(&bytes, source.id, offset)
-        .filter(|(record, _)| offset + SLOT_BYTES + u64::from(record.length) <= size))
+        .filter(|(record, _)| offset + SLOT_BYTES + record.content_bytes() <= size))
 }
 
 /// The next record behind a bad place, if the tape is proven to go on there.
@@ -235,7 +235,7 @@ fn search(
             else {
                 continue;
             };
-            let whole = place + SLOT_BYTES + u64::from(record.length) <= size;
+            let whole = place + SLOT_BYTES + record.content_bytes() <= size;
             let later = record.object > walk.object && record.epoch >= walk.epoch;
             if !(whole && later) {
                 continue;

@@ -77,6 +77,12 @@ pub(crate) struct CartridgeState {
     /// Changes whenever recorded data may have changed.
     #[serde(default)]
     pub change_reference: u32,
+    /// Object number of the first encrypted block (cartridge memory 0224h).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_encrypted: Option<u64>,
+    /// Object number of the first plain block behind that (0225h).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_plain_after: Option<u64>,
     /// Uses left of a cleaning cartridge.
     #[serde(default)]
     pub cleanings_left: u16,
@@ -124,6 +130,8 @@ impl CartridgeState {
             last_load_read_bytes: 0,
             initialization_count: 0,
             change_reference: 0,
+            first_encrypted: None,
+            first_plain_after: None,
             cleanings_left: if purpose == Purpose::Cleaning { CLEANINGS } else { 0 },
             attributes: BTreeMap::new(),
         })

@@ -70,6 +70,9 @@ fn all(cartridge: &Cartridge) -> BTreeMap<u16, (u8, Vec<u8>)> {
         (0x0221, long(state.lifetime_read_bytes / MIB)),
         (0x0222, long(state.last_load_written_bytes / MIB)),
         (0x0223, long(state.last_load_read_bytes / MIB)),
+        // All ones: there is none.
+        (0x0224, long(state.first_encrypted.unwrap_or(u64::MAX))),
+        (0x0225, long(state.first_plain_after.unwrap_or(u64::MAX))),
         (0x0400, text("CAPSTAN", 8)),
         (0x0401, text(&state.serial(), 32)),
         (0x0402, (BINARY, facts.length_m.to_be_bytes().to_vec())),

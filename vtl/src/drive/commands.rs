@@ -4,7 +4,8 @@ use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{
-    Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, threaded, transfer,
+    Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, security, threaded,
+    transfer,
 };
 use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
@@ -47,7 +48,7 @@ macro_rules! reserve_out {
     };
 }
 
-// Left for later: SECURITY PROTOCOL IN/OUT (encryption), SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
+// Left for later: SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REWIND, [0x01, 0, 0, 0, 0], motion::rewind),
@@ -109,10 +110,20 @@ const COMMANDS: &[Entry<Drive>] = &[
     ),
     command!(REPORT_LUNS, [0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns),
     command!(
+        SECURITY_PROTOCOL_IN,
+        [0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        security::protocol_in
+    ),
+    command!(
         MAINTENANCE_IN,
         action 0x0c,
         [0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
         report_opcodes
+    ),
+    command!(
+        SECURITY_PROTOCOL_OUT,
+        [0xff, 0xff, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        security::protocol_out
     ),
 ];
 
@@ -120,7 +131,8 @@ impl LogicalUnit for Drive {
     const COMMANDS: &'static [Entry<Drive>] = COMMANDS;
 
     fn refresh(&mut self) -> Done {
-        self.follow_robot().map_err(Stop::from)
+        self.follow_robot().map_err(Stop::from)?;
+        self.follow_encryption_control()
     }
 
     fn settle(&mut self) -> Done {

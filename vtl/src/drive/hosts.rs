@@ -39,6 +39,11 @@ impl Hosts {
         self.0.values().any(|host| host.prevents_removal)
     }
 
+    /// Every host.
+    pub fn all(&self) -> impl Iterator<Item = Nexus> {
+        self.0.keys().copied()
+    }
+
     /// The cartridge is gone: nobody prevents its removal any more.
     pub fn allow_removal(&mut self) {
         self.0.values_mut().for_each(|host| host.prevents_removal = false);
@@ -68,6 +73,7 @@ impl Drive {
         self.hosts.0.remove(&nexus);
         self.reservations.nexus_lost(nexus);
         self.attentions.detach(nexus);
+        self.encryption.nexus_lost(nexus);
     }
 
     /// LOGICAL UNIT RESET (SAM-5 §6.3.3): settings are as after power on, nobody prevents removal,
@@ -88,6 +94,7 @@ impl Drive {
         };
         self.hosts.allow_removal();
         self.reservations.reset();
+        self.encryption.forget_keys();
         self.attentions.raise(Attentions::RESET, None);
     }
 }

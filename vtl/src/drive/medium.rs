@@ -93,7 +93,7 @@ pub(super) fn erase(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
     let position = drive.record.position;
     let cartridge = threaded(&mut drive.medium)?;
     transfer::note_change(&mut drive.wrote, cartridge);
-    cartridge.log.truncate(position)?;
+    cartridge.truncate(position)?;
     cartridge.log.checkpoint()?;
     Ok(())
 }
@@ -110,7 +110,7 @@ pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     }
     let cartridge = threaded(&mut drive.medium)?;
     transfer::note_change(&mut drive.wrote, cartridge);
-    cartridge.log.truncate(0)?;
+    cartridge.truncate(0)?;
     cartridge.log.checkpoint()?;
     cartridge.state.initialization_count = cartridge.state.initialization_count.wrapping_add(1);
     cartridge.save()?;

@@ -6,8 +6,11 @@
 //! each. The drive knows its robot only through `robot.json`.
 
 mod attributes;
+mod blocks;
+mod cipher;
 mod commands;
 mod density;
+mod encryption;
 mod faults;
 mod hosts;
 mod log_pages;
@@ -15,6 +18,7 @@ mod medium;
 mod mode_pages;
 mod motion;
 mod record;
+mod security;
 pub(crate) mod slots;
 mod transfer;
 
@@ -23,6 +27,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blocks::Staging;
+use encryption::Encryption;
 use hosts::Hosts;
 use nix::fcntl::Flock;
 use scsi::Sense;
@@ -68,6 +74,8 @@ pub(crate) struct Drive {
     attentions: Attentions,
     hosts: Hosts,
     reservations: Reservations,
+    encryption: Encryption,
+    staging: Staging,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -185,6 +193,8 @@ impl Drive {
             attentions,
             hosts,
             reservations: Reservations::open(folder.join("reservations.json"))?,
+            encryption: Encryption::default(),
+            staging: Staging::default(),
             seen_changes: None,
             wrote: false,
             down: 0,
@@ -290,6 +300,7 @@ impl Drive {
     /// Lets go of the cartridge's files; data and memory are durable afterwards.
     fn unthread(&mut self) -> Result<()> {
         self.record.position = 0;
+        self.encryption.demounted();
         match std::mem::replace(&mut self.medium, Medium::Unloaded) {
             Medium::Threaded(cartridge) => cartridge.close(),
             Medium::Empty => {

@@ -5,10 +5,11 @@
 
 use scsi::Sense;
 
+use super::blocks::{self, Refusal};
 use super::{Drive, alert, threaded};
 use crate::cartridge::{Cartridge, Fault, Object, Purpose};
 use crate::generation::{Access, BLOCK_BYTES_MAX};
-use crate::unit::{Command, Done, Stop};
+use crate::unit::{Command, Done, Nexus, Stop};
 
 const MB: u64 = 1_000_000;
 
@@ -42,20 +43,36 @@ pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 
 /// Reads the object at the position and moves behind it. A damaged block is passed too, so that a
 /// host can go on with what follows.
-fn next_object(drive: &mut Drive, buffer: &mut [u8], residual: i64) -> Result<Object, Stop> {
+///
+/// A block that may not be read (encryption) is not passed.
+fn next_object(
+    drive: &mut Drive,
+    nexus: Nexus,
+    buffer: &mut [u8],
+    residual: i64,
+) -> Result<Object, Stop> {
     let cartridge = threaded(&mut drive.medium)?;
     let position = drive.record.position;
     if position >= cartridge.log.objects() {
         return Err(Sense::END_OF_DATA.with_information(residual).into());
     }
-    let read = cartridge.log.read(position, buffer);
+    let sent_at_most = buffer.len() as u64;
+    let read = match blocks::read(drive, nexus, buffer) {
+        Ok(object) => Ok(object),
+        Err(Refusal::Fault(fault)) => Err(fault),
+        Err(Refusal::Stop(Stop::Check(sense))) => {
+            return Err(sense.with_information(residual).into());
+        }
+        Err(Refusal::Stop(stop)) => return Err(stop),
+    };
     if !matches!(read, Err(Fault::Host(_))) {
         drive.record.position = position + 1;
     }
     match read {
         Ok(Object::Filemark) => Err(Sense::FILEMARK.with_information(residual).into()),
         Ok(Object::Block(actual)) => {
-            let sent = u64::from(actual).min(buffer.len() as u64);
+            let sent = u64::from(actual).min(sent_at_most);
+            let cartridge = threaded(&mut drive.medium)?;
             drive.record.read_bytes += sent;
             cartridge.state.lifetime_read_bytes += sent;
             cartridge.state.last_load_read_bytes += sent;
@@ -73,9 +90,10 @@ fn read_variable(
     suppress_longer: bool,
     suppress_shorter: bool,
 ) -> Done {
+    let nexus = command.nexus;
     let buffer = command.buffer(requested as usize);
     let available = buffer.len();
-    let Object::Block(actual) = next_object(drive, buffer, requested as i64)? else {
+    let Object::Block(actual) = next_object(drive, nexus, buffer, requested as i64)? else {
         return Ok(());
     };
     command.set_transferred(available.min(actual as usize));
@@ -94,6 +112,7 @@ fn read_variable(
 fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> Done {
     let block_length = drive.record.block_length as usize;
     let total = block_length.saturating_mul(count as usize);
+    let nexus = command.nexus;
     let mut sent = 0;
     for done in 0..count {
         let residual = (count - done) as i64;
@@ -106,7 +125,7 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
             && log.kind(position)? == Object::Block(drive.record.block_length);
         let room = if fits { rest.len().min(block_length) } else { 0 };
         let place = rest.get_mut(..room).unwrap_or_default();
-        match next_object(drive, place, residual) {
+        match next_object(drive, nexus, place, residual) {
             Ok(Object::Block(actual)) if actual as usize == block_length => sent += room,
             Ok(_) => {
                 command.set_transferred(sent);
@@ -168,13 +187,15 @@ pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         return Ok(());
     }
     check_writable(drive)?;
+    let nexus = command.nexus;
+    blocks::check_encryption(drive, nexus)?;
     let count = if fixed { length } else { 1 };
     let total = usize::try_from(block_length * count).unwrap_or(usize::MAX);
     let data = command.parameters(total)?;
     let mut warning = None;
     for (done, block) in (0u64..).zip(data.chunks(block_length as usize)) {
         let residual = if fixed { count - done } else { length } as i64;
-        match write_block(drive, block, residual) {
+        match write_block(drive, nexus, block, residual) {
             Ok(None) => {}
             // A write of many blocks goes on through early warning and tells it at its end.
             Ok(Some(sense)) => warning = Some(sense),
@@ -194,7 +215,12 @@ pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 }
 
 /// Writes one block; `Some` if it is stored and early warning is to be told.
-fn write_block(drive: &mut Drive, block: &[u8], residual: i64) -> Result<Option<Sense>, Stop> {
+fn write_block(
+    drive: &mut Drive,
+    nexus: Nexus,
+    block: &[u8],
+    residual: i64,
+) -> Result<Option<Sense>, Stop> {
     let position = drive.record.position;
     let pews_bytes = u64::from(drive.record.pews_mb) * MB;
     let cartridge = threaded(&mut drive.medium)?;
@@ -204,8 +230,9 @@ fn write_block(drive: &mut Drive, block: &[u8], residual: i64) -> Result<Option<
         return Err(Sense::VOLUME_OVERFLOW.with_information(residual).into());
     }
     note_change(&mut drive.wrote, cartridge);
-    cartridge.log.truncate(position)?;
-    cartridge.log.append_block(block)?;
+    cartridge.truncate(position)?;
+    blocks::append(drive, nexus, block)?;
+    let cartridge = threaded(&mut drive.medium)?;
     drive.record.position = position + 1;
     drive.record.written_bytes += length;
     cartridge.state.lifetime_written_bytes += length;
@@ -237,7 +264,7 @@ pub(super) fn write_filemarks(drive: &mut Drive, command: &mut Command<'_, '_>) 
         let position = drive.record.position;
         let cartridge = threaded(&mut drive.medium)?;
         note_change(&mut drive.wrote, cartridge);
-        cartridge.log.truncate(position)?;
+        cartridge.truncate(position)?;
         cartridge.log.append_filemarks(count)?;
         drive.record.position = position + u64::from(count);
     }

@@ -154,10 +154,10 @@ impl Library {
                     capacity_bytes,
                 });
             }
-            cartridge.log.truncate(0).map_err(|fault| cartridge.error(fault))?;
+            cartridge.truncate(0).map_err(|fault| cartridge.error(fault))?;
             let imported = import(cartridge, &index, in_dir, progress);
             if imported.is_err() {
-                cartridge.log.truncate(0).map_err(|fault| cartridge.error(fault))?;
+                cartridge.truncate(0).map_err(|fault| cartridge.error(fault))?;
             } else {
                 cartridge.state.attributes = index.attributes.clone();
                 cartridge.state.change_reference = cartridge.state.change_reference.wrapping_add(1);
@@ -239,14 +239,24 @@ fn export(
     let mut report = InterchangeReport::default();
     let mut files = Vec::new();
     let mut open: Option<OpenFile> = None;
-    let mut buffer = Vec::new();
+    let (mut buffer, mut seal) = (Vec::new(), Vec::new());
     progress.total(cartridge.log.bytes());
+    // An export holds plain blocks: what a drive encrypted has no place in it, and the drive's key is not
+    // to be had here. Said before a file is written, and once more for each block.
+    let encrypted =
+        |barcode: &str, object| Error::Encrypted { barcode: barcode.to_owned(), object };
+    if let Some(object) = cartridge.state.first_encrypted {
+        return Err(encrypted(&cartridge.state.barcode, object));
+    }
     for object in 0..cartridge.log.objects() {
         if progress.is_aborted() {
             return Err(Error::Aborted);
         }
-        let read = read_object(cartridge, object, &mut buffer);
+        let read = read_object(cartridge, object, &mut buffer, &mut seal);
         let kind = read.map_err(|fault| cartridge.error(fault))?;
+        if !seal.is_empty() {
+            return Err(encrypted(&cartridge.state.barcode, object));
+        }
         let mut current = match open.take() {
             Some(current) => current,
             None => start_file(out_dir, files.len() as u64)?,
@@ -294,13 +304,14 @@ fn read_object(
     cartridge: &mut Cartridge,
     object: u64,
     buffer: &mut Vec<u8>,
+    seal: &mut Vec<u8>,
 ) -> std::result::Result<Object, Fault> {
     if let Object::Block(length) = cartridge.log.kind(object)?
         && buffer.len() < length as usize
     {
         buffer.resize(length as usize, 0);
     }
-    cartridge.log.read(object, buffer)
+    cartridge.log.read_sealed(object, buffer, seal)
 }
 
 /// Reads and checks the index, or makes one from the files.
@@ -409,7 +420,7 @@ fn import(
                     return Err(Error::Aborted);
                 }
                 file.read_exact(&mut buffer).named(&path)?;
-                cartridge.log.append_block(&buffer).map_err(|fault| cartridge.error(fault))?;
+                cartridge.append_block(&buffer, &[]).map_err(|fault| cartridge.error(fault))?;
                 report.blocks += 1;
                 report.bytes += u64::from(*length);
                 progress.advance((*length).into());

@@ -28,6 +28,7 @@ pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
 
 use crate::element::ElementKind;
+use crate::encryption_control::EncryptionControl;
 use crate::error::{Error, Result};
 use crate::faults::{self, FaultPlan, RuleStatus};
 use crate::robot::Robot;
@@ -134,6 +135,12 @@ impl Library {
     /// A handle to the changer.
     pub fn changer(&self) -> Result<ChangerUnit> {
         Ok(ChangerUnit::new(&self.shared, &self.dir, Nexus::LOCAL, None))
+    }
+
+    /// Says who is in charge of encryption in this process: hosts (the default), or the library itself,
+    /// as libraries with a key manager are. The drives notice at their next command.
+    pub fn set_encryption_control(&self, control: EncryptionControl) {
+        self.shared.home().set_encryption_control(control);
     }
 
     /// Sets what goes wrong for the handles of this process, or nothing.

@@ -9,6 +9,7 @@
 )]
 
 mod changer;
+mod encryption;
 mod faults;
 mod generations;
 mod host;
