@@ -2,9 +2,11 @@
 
 mod backup;
 mod catalog;
+mod confirm;
 mod datastore;
 mod group;
 mod key;
+mod mt;
 mod namespace;
 mod notes_text;
 mod place;
@@ -86,6 +88,7 @@ enum Command {
     Key(key::KeyCommand),
     #[command(subcommand)]
     Tape(tape::TapeCommand),
+    Mt(mt::MtArgs),
     #[command(subcommand)]
     Vtl(vtl::VtlCommand),
 }
@@ -134,6 +137,7 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Catalog(command) => catalog::run(&places, &command),
         Command::Key(command) => key::run(&places, &command),
         Command::Tape(command) => tape::run(&places, &command),
+        Command::Mt(args) => mt::run(&places, &args),
         Command::Vtl(command) => vtl::run(&command),
     }
 }

@@ -61,6 +61,16 @@ pub enum Error {
         /// What went wrong.
         source: Box<Error>,
     },
+    /// What lies at the beginning of the tape is no label of ours.
+    #[error(
+        "the label of the tape in drive {drive} can't be read: {source}; the tape is damaged or another program's, and 'tape format' makes it blank if its data is not needed"
+    )]
+    LabelUnreadable {
+        /// Name of the drive.
+        drive: String,
+        /// What is there instead.
+        source: Box<Error>,
+    },
     /// The drive or the way to it failed.
     #[error(transparent)]
     Drive(Box<crate::drive::Error>),
@@ -410,7 +420,7 @@ impl Error {
     /// The error itself, without the places that were added on its way up.
     pub fn cause(&self) -> &Error {
         match self {
-            Error::OnTape { source, .. } => source.cause(),
+            Error::OnTape { source, .. } | Error::LabelUnreadable { source, .. } => source.cause(),
             other => other,
         }
     }

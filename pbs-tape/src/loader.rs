@@ -127,7 +127,7 @@ fn try_load(
     })?;
     check_abort(progress)?;
     let labels =
-        read_tape_labels(&mut *device)?.ok_or(Error::NotLabelled { drive: drive.clone() })?;
+        labels_in(&mut *device, &drive)?.ok_or(Error::NotLabelled { drive: drive.clone() })?;
     if labels.media.uuid != wanted.uuid {
         return Err(Error::WrongTape {
             drive,
@@ -146,6 +146,15 @@ pub fn read_tape_labels(device: &mut dyn TapeDevice) -> Result<Option<Labels>> {
     device.encryption_off()?;
     device.rewind()?;
     read_labels(device)
+}
+
+/// As [`read_tape_labels`], with an error that names the drive and says what to do with the tape.
+pub(crate) fn labels_in(device: &mut dyn TapeDevice, drive: &str) -> Result<Option<Labels>> {
+    read_tape_labels(device).map_err(|error| match error {
+        // These name the drive themselves, or are nothing about the tape.
+        told @ (Error::Drive(_) | Error::Aborted) => told,
+        source => Error::LabelUnreadable { drive: drive.to_string(), source: Box::new(source) },
+    })
 }
 
 pub(crate) fn check_abort(progress: &dyn Progress) -> Result<()> {

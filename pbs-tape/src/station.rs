@@ -105,7 +105,7 @@ impl DriveStation {
 
 /// What names the drive for its lock. A path that can't be followed stands for itself: opening the
 /// drive will tell what is wrong with it.
-fn lock_name(address: &Address) -> String {
+pub fn lock_name(address: &Address) -> String {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     match address {
         Address::Sg(path) => Address::Sg(real(path)),

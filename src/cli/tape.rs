@@ -3,12 +3,13 @@
 mod backup;
 mod changer;
 mod configured;
-mod drive;
+pub mod drive;
 mod labels;
 mod media;
+pub mod medium;
 mod pool;
 mod restore;
-mod station;
+pub mod station;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -31,6 +32,9 @@ pub enum TapeCommand {
     BarcodeLabel(labels::BarcodeLabelArgs),
     ReadLabel(labels::ReadLabelArgs),
     Format(labels::FormatArgs),
+    CartridgeMemory(medium::CartridgeMemoryArgs),
+    VolumeStatistics(medium::VolumeStatisticsArgs),
+    AlertFlags(medium::AlertFlagsArgs),
     Inventory(labels::InventoryArgs),
     Catalog(labels::CatalogArgs),
     Scan(labels::ScanArgs),
@@ -51,6 +55,9 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::BarcodeLabel(args) => labels::barcode_label(places, args),
         TapeCommand::ReadLabel(args) => labels::read_label(places, args),
         TapeCommand::Format(args) => labels::format(places, args),
+        TapeCommand::CartridgeMemory(args) => medium::cartridge_memory(places, args),
+        TapeCommand::VolumeStatistics(args) => medium::volume_statistics(places, args),
+        TapeCommand::AlertFlags(args) => medium::alert_flags(places, args),
         TapeCommand::Inventory(args) => labels::inventory(places, args),
         TapeCommand::Catalog(args) => labels::catalog(places, args),
         TapeCommand::Scan(args) => labels::scan(places, args),

@@ -14,7 +14,8 @@ pub struct WaitArgs {
     pub wait: Duration,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A length of time as options have it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok();
     parsed
         .and_then(|duration| Duration::try_from(duration).ok())

@@ -11,6 +11,8 @@
 //! * [`check`] - disorder in a datastore, its status, and its end
 //! * [`damage`] - damage in a datastore is found, named and mended
 //! * [`bad_input`] - mistakes get a clear message and change nothing
+//! * [`bad_devices`] - what is no drive, and tapes that can't be used
+//! * [`mt`] - a drive, one command at a time
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -27,6 +29,7 @@
 
 #[macro_use]
 mod world;
+mod bad_devices;
 mod bad_input;
 mod check;
 mod checker;
@@ -36,6 +39,7 @@ mod interrupt;
 mod keys;
 mod listing;
 mod locks;
+mod mt;
 mod property;
 mod prune;
 mod round_trip;

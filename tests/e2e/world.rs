@@ -87,6 +87,7 @@ impl World {
             .args(arguments)
             .env_remove("CAPSTAN_REPOSITORY")
             .env_remove("CAPSTAN_TAPE_DRIVE")
+            .env_remove("TAPE")
             .env_remove("CAPSTAN_ENCRYPTION_PASSWORD")
             .env_remove("CAPSTAN_NEW_ENCRYPTION_PASSWORD")
             .env_remove("CAPSTAN_MASTER_KEY_PASSWORD")
@@ -169,6 +170,15 @@ impl Run {
     /// The standard error as text.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// Fails unless the standard output has all these words.
+    #[track_caller]
+    pub fn says_on_stdout(&self, words: &[&str]) {
+        let stdout = self.stdout();
+        for word in words {
+            assert!(stdout.contains(word), "the output should say {word:?}\n{self}");
+        }
     }
 
     /// Fails unless the standard error has all these words.

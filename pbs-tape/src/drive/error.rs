@@ -1,4 +1,9 @@
 //! What can go wrong with a drive, in the terms of the person or program that must decide what to do.
+//!
+//! Every message names the drive, what was being done or asked for, what the drive said in words, and the
+//! next step. A test holds each variant to that.
+
+mod advice;
 
 use std::time::Duration;
 
@@ -13,7 +18,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A command failed in a way that needs no name of its own here, or was not carried at all.
-    #[error("drive {drive}: {doing} failed: {source}")]
+    #[error("drive {drive}: {doing} failed: {source}{}", advice::after(source))]
     Scsi {
         /// The drive as the user named it.
         drive: String,
@@ -23,7 +28,10 @@ pub enum Error {
         source: transport::Error,
     },
     /// The device is no tape drive.
-    #[error("{drive} is not a tape drive (peripheral device type {kind:02x}h, wanted 01h)")]
+    #[error(
+        "{drive} is not a tape drive but {} (peripheral device type {kind:02x}h, wanted 01h); 'tape drive scan' lists the drives",
+        advice::kind_text(*kind)
+    )]
     NotATapeDrive {
         /// The device as the user named it.
         drive: String,
@@ -47,7 +55,9 @@ pub enum Error {
         sense: Sense,
     },
     /// The drive cannot use this kind of cartridge.
-    #[error("drive {drive}: this tape cannot be used in this drive: {sense}")]
+    #[error(
+        "drive {drive}: this tape cannot be used in this drive: {sense}; load one of a generation and format that it handles ('mt densities' lists them)"
+    )]
     IncompatibleMedium {
         /// The drive as the user named it.
         drive: String,
@@ -56,7 +66,7 @@ pub enum Error {
     },
     /// The tape did not become ready in time.
     #[error(
-        "drive {drive}: the tape was not ready within {} s{}",
+        "drive {drive}: the tape was not ready within {} s{}; see what the drive does ('mt status'), then try again",
         waited.as_secs(),
         last.map(|sense| format!(" ({sense})")).unwrap_or_default()
     )]
@@ -83,7 +93,7 @@ pub enum Error {
     },
     /// An earlier failure left the position unknown, and nobody has asked for it since.
     #[error(
-        "drive {drive}: {doing} refused: the tape's position is unknown after an earlier error"
+        "drive {drive}: {doing} refused: the tape's position is unknown after an earlier error; rewind and begin again"
     )]
     PositionUnknown {
         /// The drive as the user named it.
@@ -93,7 +103,9 @@ pub enum Error {
     },
     /// An error of an earlier, buffered command: everything since the last synchronisation is to be
     /// taken as not written.
-    #[error("drive {drive}: {doing}: {sense}; data written since the last synchronisation is lost")]
+    #[error(
+        "drive {drive}: {doing}: {sense}; data written since the last synchronisation is lost, write it again"
+    )]
     Deferred {
         /// The drive as the user named it.
         drive: String,
@@ -103,13 +115,17 @@ pub enum Error {
         sense: Sense,
     },
     /// Physical end of the tape: the block was not written.
-    #[error("drive {drive}: the tape is full, the last block was not written")]
+    #[error(
+        "drive {drive}: the tape is full, the last block was not written; go on with another tape"
+    )]
     VolumeOverflow {
         /// The drive as the user named it.
         drive: String,
     },
     /// The tape cannot be written.
-    #[error("drive {drive}: the tape cannot be written: {sense}")]
+    #[error(
+        "drive {drive}: the tape cannot be written: {sense}; move the cartridge's write protection tab or load another tape"
+    )]
     WriteProtected {
         /// The drive as the user named it.
         drive: String,
@@ -117,7 +133,7 @@ pub enum Error {
         sense: Sense,
     },
     /// A WORM tape that holds data cannot be formatted, erased or overwritten.
-    #[error("drive {drive}: WORM tape: {reason}")]
+    #[error("drive {drive}: WORM tape: {reason}; what is written stays, load another tape")]
     Worm {
         /// The drive as the user named it.
         drive: String,
@@ -148,7 +164,9 @@ pub enum Error {
     },
     /// The block is encrypted and the key in the drive does not read it (or reads only encrypted
     /// blocks and this one is plain).
-    #[error("drive {drive}: the data cannot be decrypted: {sense}")]
+    #[error(
+        "drive {drive}: the data cannot be decrypted: {sense}; the key that it was written with is needed"
+    )]
     Undecryptable {
         /// The drive as the user named it.
         drive: String,
@@ -157,7 +175,7 @@ pub enum Error {
     },
     /// The tape has more than one partition.
     #[error(
-        "drive {drive}: partitioned tapes are not supported (position is in partition {partition})"
+        "drive {drive}: partitioned tapes are not supported (position is in partition {partition}); 'tape format' makes one partition and loses the data"
     )]
     Partitioned {
         /// The drive as the user named it.
@@ -166,7 +184,9 @@ pub enum Error {
         partition: u32,
     },
     /// The tape ends before the file asked for.
-    #[error("drive {drive}: there is no file {file} on the tape, it ends before")]
+    #[error(
+        "drive {drive}: there is no file {file} on the tape, it ends before; 'mt eod' and 'mt tell' show where"
+    )]
     NoSuchFile {
         /// The drive as the user named it.
         drive: String,
@@ -174,13 +194,15 @@ pub enum Error {
         file: u64,
     },
     /// The tape holds no data at all.
-    #[error("drive {drive}: the tape holds no data")]
+    #[error("drive {drive}: the tape holds no data; label it first")]
     Blank {
         /// The drive as the user named it.
         drive: String,
     },
     /// The last file of the tape has no filemark behind it: writing it was interrupted.
-    #[error("drive {drive}: the tape's last file, number {file}, is torn: no filemark ends it")]
+    #[error(
+        "drive {drive}: the tape's last file, number {file}, is torn: no filemark ends it; the next job that writes ends it"
+    )]
     TornEnd {
         /// The drive as the user named it.
         drive: String,
@@ -189,7 +211,7 @@ pub enum Error {
     },
     /// Positioning ended in another file than asked for.
     #[error(
-        "drive {drive}: asked for file {wanted} of the tape, but the drive stands at file {reported}"
+        "drive {drive}: asked for file {wanted} of the tape, but the drive stands at file {reported}; rewind and try again"
     )]
     WrongFile {
         /// The drive as the user named it.
@@ -212,7 +234,9 @@ pub enum Error {
         reported: u64,
     },
     /// The tape ends before the block asked for.
-    #[error("drive {drive}: there is no block {object} on the tape, it ends before")]
+    #[error(
+        "drive {drive}: there is no block {object} on the tape, it ends before; 'mt eod' and 'mt tell' show where"
+    )]
     NoSuchObject {
         /// The drive as the user named it.
         drive: String,
@@ -220,7 +244,7 @@ pub enum Error {
         object: u64,
     },
     /// The drive cannot do what was asked for.
-    #[error("drive {drive} cannot do this ({what}): {sense}")]
+    #[error("drive {drive}: {what} is not possible with this drive: {sense}; do without")]
     Unsupported {
         /// The drive as the user named it.
         drive: String,
@@ -230,7 +254,9 @@ pub enum Error {
         sense: Sense,
     },
     /// An option was not taken.
-    #[error("drive {drive}: {option}: asked for {wanted}, but the drive {has}")]
+    #[error(
+        "drive {drive}: {option}: asked for {wanted}, but the drive {has}; ask for what it can do"
+    )]
     OptionRefused {
         /// The drive as the user named it.
         drive: String,
@@ -255,7 +281,7 @@ pub enum Error {
     },
     /// SPACE ended early: fewer blocks or filemarks than asked for.
     #[error(
-        "drive {drive}: spacing ended early at {stopped_at}, {not_done} of {} {what} not passed",
+        "drive {drive}: spacing ended early at {stopped_at}, {not_done} of {} {what} not passed; 'mt tell' shows where the tape stands",
         count.unsigned_abs()
     )]
     SpacingShort {
@@ -272,7 +298,7 @@ pub enum Error {
     },
     /// A block is longer than the drive or the buffer takes.
     #[error(
-        "drive {drive}: a block of {block_bytes} bytes does not fit, the limit is {limit_bytes}"
+        "drive {drive}: a block of {block_bytes} bytes does not fit, the limit is {limit_bytes}; is this another program's tape?"
     )]
     BlockTooLong {
         /// The drive as the user named it.
@@ -283,7 +309,9 @@ pub enum Error {
         limit_bytes: u64,
     },
     /// The drive took only a part of a block and called it success.
-    #[error("drive {drive}: only {written_bytes} of {block_bytes} bytes of a block were written")]
+    #[error(
+        "drive {drive}: only {written_bytes} of {block_bytes} bytes of a block were written; check cable and host adapter"
+    )]
     ShortWrite {
         /// The drive as the user named it.
         drive: String,
@@ -301,7 +329,7 @@ pub enum Error {
         reason: String,
     },
     /// The operation was ended by request.
-    #[error("drive {drive}: {doing} aborted")]
+    #[error("drive {drive}: {doing} aborted by request; a drive goes on with what it has begun")]
     Aborted {
         /// The drive as the user named it.
         drive: String,
@@ -397,3 +425,6 @@ impl Error {
         matches!(self, Error::Aborted { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,11 @@ impl Drive {
         const DOING: &str = "retensioning the tape";
         match self.medium_command(DOING, &medium::retension_cdb(), timeout::POSITION) {
             Err(Error::Scsi { drive, source, .. }) => match source.sense().copied() {
-                Some(sense) if sense.is_unsupported() => {
-                    Err(Error::Unsupported { drive, what: "LTO tapes need no retensioning", sense })
-                }
+                Some(sense) if sense.is_unsupported() => Err(Error::Unsupported {
+                    drive,
+                    what: "retensioning (which LTO tapes do not need)",
+                    sense,
+                }),
                 _ => Err(Error::Scsi { drive, doing: DOING, source }),
             },
             other => other,

@@ -198,12 +198,16 @@ impl Lock {
 fn holder_of(path: &Path) -> Option<String> {
     let mut note = String::new();
     File::open(path).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut note).ok()?;
-    let (process, words) = note.trim_end().split_once(' ')?;
+    let note = note.trim_end();
+    let (process, words) = note.split_once(' ').unwrap_or((note, ""));
     let process: u32 = process.parse().ok()?;
     if !Path::new(&format!("/proc/{process}")).exists() {
         return None;
     }
     let words: String = words.chars().filter(|c| !c.is_control()).collect();
+    if words.is_empty() {
+        return Some(format!("process {process}"));
+    }
     Some(format!("process {process} ({words})"))
 }
 

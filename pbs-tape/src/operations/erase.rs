@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{lock_pool_and_set, media_id};
 use crate::error::{Error, Result};
-use crate::loader::{MediaLoader, read_tape_labels};
+use crate::format::label::Labels;
+use crate::loader::{MediaLoader, labels_in};
 use crate::media::{Inventory, MediaCatalog, StateDir};
 
 /// A tape that was made blank.
@@ -19,6 +20,73 @@ pub struct Formatted {
     /// Media UUID that it had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Uuid>,
+}
+
+/// What [`format`] would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FormatPlan {
+    /// The drive's name.
+    pub drive: String,
+    /// Label text of the tape, if it has a label that can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_text: Option<String>,
+    /// Its media UUID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+    /// The pool that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The media set that loses a tape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_set_uuid: Option<Uuid>,
+    /// Why the label can't be read: damaged, or another program's tape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+    /// The old data stays physically in place.
+    pub fast: bool,
+}
+
+/// Tells what [`format`] would do to the tape in the drive; changes nothing but where the tape stands.
+///
+/// # Errors
+///
+/// Those that would make [`format`] refuse the tape.
+pub fn plan(
+    loader: &mut dyn MediaLoader,
+    expected: Option<&str>,
+    fast: bool,
+    progress: &dyn Progress,
+) -> Result<FormatPlan> {
+    let mut device = loader.open(progress)?;
+    let drive = loader.drive_name().to_string();
+    let mut plan = FormatPlan {
+        drive,
+        label_text: None,
+        uuid: None,
+        pool: None,
+        media_set_uuid: None,
+        unreadable: None,
+        fast,
+    };
+    match labels_in(&mut *device, &plan.drive) {
+        Ok(labels) => {
+            check_label(labels.as_ref(), expected, &plan.drive)?;
+            if let Some(labels) = labels {
+                let id = media_id(&labels);
+                plan.pool = id.pool().map(str::to_string);
+                plan.media_set_uuid = id.assigned_set().map(|set| set.uuid);
+                plan.label_text = Some(id.label.label_text);
+                plan.uuid = Some(id.label.uuid);
+            }
+        }
+        Err(e) if expected.is_some() || !e.is_damaged() => return Err(e),
+        Err(e) => plan.unreadable = Some(e.cause().to_string()),
+    }
+    if plan.label_text.is_some() || plan.unreadable.is_some() {
+        device.require_erasable()?;
+    }
+    Ok(plan)
 }
 
 /// Makes the tape in the drive blank; all its data is lost.
@@ -34,30 +102,15 @@ pub fn format(
 ) -> Result<Formatted> {
     let mut device = loader.open(progress)?;
     let drive = loader.drive_name().to_string();
-    let labels = match read_tape_labels(&mut *device) {
+    let labels = match labels_in(&mut *device, &drive) {
         Ok(labels) => labels,
         Err(e) if expected.is_some() || !e.is_damaged() => return Err(e),
         Err(e) => {
-            progress.warn(&format!("the label can't be read ({e}); formatting anyway"));
+            progress.warn(&format!("{}; formatting anyway", e.cause()));
             None
         }
     };
-    if let Some(expected) = expected {
-        match &labels {
-            None => return Err(Error::NotLabelled { drive }),
-            Some(labels) if labels.media.label_text != expected => {
-                return Err(Error::BadArgument {
-                    what: "label text",
-                    value: expected.to_string(),
-                    reason: format!(
-                        "the tape in drive {drive} is {} ({})",
-                        labels.media.label_text, labels.media.uuid
-                    ),
-                });
-            }
-            Some(_) => {}
-        }
-    }
+    check_label(labels.as_ref(), expected, &drive)?;
     let Some(labels) = labels else {
         device.format(fast)?;
         device.set_cartridge_labels(None, None)?;
@@ -73,4 +126,23 @@ pub fn format(
     device.format(fast)?;
     device.set_cartridge_labels(None, None)?;
     Ok(Formatted { label_text: Some(id.label.label_text), uuid: Some(id.label.uuid) })
+}
+
+/// Refuses a tape that is not the one that was named.
+fn check_label(labels: Option<&Labels>, expected: Option<&str>, drive: &str) -> Result<()> {
+    match (expected, labels) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Error::NotLabelled { drive: drive.to_string() }),
+        (Some(expected), Some(labels)) if labels.media.label_text != expected => {
+            Err(Error::BadArgument {
+                what: "label text",
+                value: expected.to_string(),
+                reason: format!(
+                    "the tape in drive {drive} is {} ({})",
+                    labels.media.label_text, labels.media.uuid
+                ),
+            })
+        }
+        (Some(_), Some(_)) => Ok(()),
+    }
 }

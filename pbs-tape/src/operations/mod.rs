@@ -4,6 +4,7 @@
 //! All of them take the state directory and a [`MediaLoader`], which stands for one drive that the
 //! caller has locked ([`crate::station::DriveStation`] does so by existing).
 
+pub mod alerts;
 pub mod catalog;
 pub mod erase;
 pub mod inventory;
@@ -18,7 +19,7 @@ use datastore::Progress;
 use crate::device::TapeDevice;
 use crate::error::Result;
 use crate::format::label::Labels;
-use crate::loader::{MediaLoader, read_tape_labels};
+use crate::loader::{MediaLoader, labels_in};
 use crate::media::{Inventory, Lock, MediaCatalog, MediaId, StateDir};
 
 /// The lock that goes with the pool that a tape belongs to.
@@ -68,7 +69,7 @@ fn open_and_read_labels(
     progress: &dyn Progress,
 ) -> Result<(Box<dyn TapeDevice>, Option<Labels>)> {
     let mut device = loader.open(progress)?;
-    let labels = read_tape_labels(&mut *device)?;
+    let labels = labels_in(&mut *device, loader.drive_name())?;
     Ok((device, labels))
 }
 

@@ -8,6 +8,7 @@ use pbs_tape::operations;
 use pbs_tape::operations::catalog::CatalogOptions;
 use pbs_tape::operations::inventory::InventoryOptions;
 
+use super::medium;
 use super::pool;
 use super::station::{self, DriveArg};
 use crate::cli::Outcome;
@@ -70,8 +71,13 @@ pub struct FormatArgs {
     /// Leave the old data physically in place
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
     fast: bool,
+    /// Only print what would be lost
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     drive: DriveArg,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// List the cartridges of a library, and take them into the inventory
@@ -197,9 +203,18 @@ pub fn format(places: &Places, args: &FormatArgs) -> Result<Outcome> {
     let bar = Arc::new(Bar::bytes("format"));
     let mut station = station::open(&state, &tape, args.drive.drive.as_deref(), &bar)?;
     let expected = args.label_text.as_deref();
+    if args.dry_run {
+        let plan = operations::erase::plan(&mut station, expected, args.fast, &*bar)?;
+        args.output.print(&plan, medium::format_plan_text)?;
+        return Ok(Outcome::Complete);
+    }
     let formatted = operations::erase::format(&state, &mut station, expected, args.fast, &*bar)?;
-    let was = formatted.label_text.unwrap_or_else(|| "a cartridge without label".into());
-    bar.line(&format!("{was} is blank now"));
+    if args.output.output_format == OutputFormat::Text {
+        let was = formatted.label_text.as_deref().unwrap_or("a cartridge without label");
+        bar.line(&format!("{was} is blank now"));
+    } else {
+        args.output.print(&formatted, |_| String::new())?;
+    }
     Ok(Outcome::Complete)
 }
 

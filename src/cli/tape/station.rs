@@ -14,7 +14,7 @@ use scsi::Address;
 use crate::cli::Outcome;
 use crate::config::{Places, Tape};
 use crate::device::Devices;
-use crate::output::{OutputArgs, table};
+use crate::output::OutputArgs;
 use crate::progress::Bar;
 
 /// How long a command waits for another one that uses the drive.
@@ -155,15 +155,11 @@ pub fn status(places: &Places, args: &StatusArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
     let bar = Arc::new(Bar::bytes("status"));
     let station = open(&state(places)?, &tape, args.drive.drive.as_deref(), &bar)?;
-    let status = station.open_drive()?.status()?;
-    args.output.print(&status, |status| {
-        // Field by field, whatever fields there are.
-        let value = serde_json::to_value(status).unwrap_or_default();
-        let rows = value.as_object().into_iter().flatten().map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            vec![key.clone(), text]
-        });
-        table(&["", ""], rows).trim_start().to_owned()
-    })?;
+    let mut drive = station.open_drive()?;
+    // Pending unit attentions are taken off, so that the status tells where the tape is. What makes that
+    // impossible shows in the status.
+    let _ = drive.adopt_position();
+    let status = drive.status()?;
+    super::medium::print_fields(&status, args.output)?;
     Ok(Outcome::Complete)
 }
