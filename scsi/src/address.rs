@@ -128,6 +128,20 @@ fn parse_iscsi(rest: &str) -> Result<Address, String> {
     let (Some(portal), Some(target), Some(lun)) = (parts.next(), parts.next(), parts.next()) else {
         return Err("HOST/TARGET/LUN is needed".to_string());
     };
+    let (host, port) = parse_portal(portal)?;
+    // RFC 7143 §4.2.7: iqn., eui. or naa. names of visible characters.
+    let is_named = ["iqn.", "eui.", "naa."].iter().any(|kind| {
+        target.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(kind)) && target.len() > 4
+    });
+    if !is_named || target.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("'{target}' is no target name (iqn.…, eui.… or naa.…)"));
+    }
+    let lun = decimal(lun).ok_or_else(|| format!("'{lun}' is no logical unit number (0, 1, …)"))?;
+    Ok(Address::Iscsi { host, port, target: target.to_string(), lun })
+}
+
+/// `HOST[:PORT]` of an iSCSI portal; an IPv6 address has brackets, which are not kept.
+pub(crate) fn parse_portal(portal: &str) -> Result<(String, u16), String> {
     let (host, port) = match portal.strip_prefix('[') {
         Some(bracketed) => {
             let Some((host, port)) = bracketed.split_once(']') else {
@@ -157,15 +171,7 @@ fn parse_iscsi(rest: &str) -> Result<Address, String> {
             .filter(|port| *port != 0)
             .ok_or_else(|| format!("'{port}' is no port (1 to 65535)"))?,
     };
-    // RFC 7143 §4.2.7: iqn., eui. or naa. names of visible characters.
-    let is_named = ["iqn.", "eui.", "naa."].iter().any(|kind| {
-        target.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(kind)) && target.len() > 4
-    });
-    if !is_named || target.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("'{target}' is no target name (iqn.…, eui.… or naa.…)"));
-    }
-    let lun = decimal(lun).ok_or_else(|| format!("'{lun}' is no logical unit number (0, 1, …)"))?;
-    Ok(Address::Iscsi { host: host.to_string(), port, target: target.to_string(), lun })
+    Ok((host.to_string(), port))
 }
 
 /// A number of digits only, without the signs and leading zeros that `parse` lets pass.

@@ -170,6 +170,8 @@ impl Sense {
     pub const INCOMPATIBLE_MEDIUM: Sense = Sense::new(SenseKey::NotReady, 0x30, 0x00);
     /// Power on or reset (6/29/00).
     pub const POWER_ON: Sense = Sense::new(SenseKey::UnitAttention, 0x29, 0x00);
+    /// The connection to the unit was lost and made anew (6/29/07, I_T NEXUS LOSS OCCURRED).
+    pub const NEXUS_LOSS: Sense = Sense::new(SenseKey::UnitAttention, 0x29, 0x07);
     /// The medium may have changed (6/28/00).
     pub const MEDIUM_CHANGED: Sense = Sense::new(SenseKey::UnitAttention, 0x28, 0x00);
     /// Import or export element accessed (6/28/01).

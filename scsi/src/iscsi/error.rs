@@ -2,6 +2,8 @@
 
 use thiserror::Error as ThisError;
 
+use super::pdu::LoginStatus;
+
 /// Result of the protocol code.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -13,6 +15,15 @@ pub enum Error {
     /// The stream failed. A time-out is `WouldBlock` or `TimedOut`, as the stream reports it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The other side closed the connection.
+    #[error("the other side closed the connection")]
+    Closed,
+    /// A login was refused.
+    #[error("login refused: {status}")]
+    Refused {
+        /// Why.
+        status: LoginStatus,
+    },
     /// The stream ended inside a message.
     #[error("the connection was closed in the middle of a message")]
     CutOff,

@@ -9,12 +9,15 @@
 //! * [`chap`]: who the other side is;
 //! * [`name`], [`lun`], [`serial`]: names of nodes, numbers of units, numbers that wrap.
 //!
+//! [`initiator`] is this house's initiator: units of a target as [`crate::Transport`].
+//!
 //! Everything that is read comes from a stranger: each decoder returns an [`Error`] for any bytes, and
 //! nothing is allocated by a length that was only announced.
 
 pub mod chap;
 mod error;
 pub mod frame;
+pub mod initiator;
 pub mod lun;
 pub mod name;
 pub mod parameters;
