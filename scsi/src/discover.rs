@@ -1,11 +1,18 @@
-//! Which tape drives and media changers this machine has.
+//! Which tape drives and media changers this machine has, and what keeps one from being used.
 //!
-//! Only sysfs and the links in `/dev/tape/by-id` are read, and where the kernel has not kept a serial
-//! number the device is asked by INQUIRY. No other command is sent: a TEST UNIT READY would take another
-//! program's unit attention away, and most commands block on a drive that somebody is using.
+//! Only sysfs, udev's database, `/proc` and the device nodes themselves are looked at, and where nobody has
+//! kept a serial number the device is asked by INQUIRY. No other command is sent: a TEST UNIT READY would
+//! take another program's unit attention away, and most commands block on a drive that somebody is using.
 //!
-//! udev is not needed. Where its links exist the stable one is used, else the plain node is named:
-//! the links to a drive's SCSI generic node come from a rule that many systems lack.
+//! The kernel's list of SCSI devices is walked, not that of SCSI generic nodes: a device that has no such
+//! node is the one whose owner needs to be told most ([`obstacle`]).
+//!
+//! udev is not needed. What sysfs lacks (the serial number, on some kernels) is taken from its database;
+//! where its links exist the stable one is used, else the plain node is named: the links to a drive's SCSI
+//! generic node come from a rule that many systems lack.
+
+mod obstacle;
+mod udev;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,6 +23,7 @@ use serde::Serialize;
 
 use crate::command::inquiry;
 use crate::sg::SgDevice;
+use udev::Properties;
 
 /// Kind of a device found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,21 +41,36 @@ pub enum Kind {
 pub struct Found {
     /// What it is.
     pub kind: Kind,
-    /// How to name it: the stable link if there is one, else the node.
+    /// How to name it: the stable link if there is one, else the node; its SCSI address `host:channel:id:lun`
+    /// if it has no node.
     pub path: PathBuf,
     /// The SCSI generic node itself, `/dev/sgN`. Its number may change at the next start.
-    pub node: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<PathBuf>,
     /// Vendor.
     pub vendor: String,
     /// Model.
     pub model: String,
-    /// Serial number, if the kernel has read it.
+    /// Serial number, if anybody knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// Major device number.
-    pub major: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub major: Option<u32>,
     /// Minor device number.
-    pub minor: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minor: Option<u32>,
+    /// Where the kernel has it: `host:channel:id:lun`.
+    pub scsi_address: String,
+    /// Nodes of the kernel's own drivers for the same device (`/dev/st0`, `/dev/nst0`, `/dev/sch0`), for
+    /// information.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kernel_nodes: Vec<PathBuf>,
+    /// It can be used now by whoever asks.
+    pub usable: bool,
+    /// What keeps it from being used, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Where to look.
@@ -57,24 +80,33 @@ pub struct Roots {
     pub sys: PathBuf,
     /// Folder of the device nodes.
     pub dev: PathBuf,
+    /// udev's folder.
+    pub udev: PathBuf,
+    /// Mount point of procfs.
+    pub proc: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Roots {
-        Roots { sys: "/sys".into(), dev: "/dev".into() }
+        Roots {
+            sys: "/sys".into(),
+            dev: "/dev".into(),
+            udev: "/run/udev".into(),
+            proc: "/proc".into(),
+        }
     }
 }
 
-/// All tape drives and changers, drives first, in the order of their numbers.
+/// All tape drives and changers, drives first, in the order of their numbers; those without a node last.
 ///
 /// Devices that vanish while this runs are left out.
 ///
 /// # Errors
 ///
-/// If the list of SCSI generic devices exists but can't be read. A machine without such devices has
-/// no list and gives an empty result.
+/// If the list of SCSI devices exists but can't be read. A machine without SCSI has no list and gives an
+/// empty result.
 pub fn scan(roots: &Roots) -> std::io::Result<Vec<Found>> {
-    let class = roots.sys.join("class/scsi_generic");
+    let class = roots.sys.join("class/scsi_device");
     let entries = match fs::read_dir(&class) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -84,44 +116,105 @@ pub fn scan(roots: &Roots) -> std::io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if let Some(one) = look_at(roots, &entry.path(), &name, &links) {
+        let Ok(address) = entry.file_name().into_string() else { continue };
+        if let Some(one) = look_at(roots, &entry.path().join("device"), address, &links) {
             found.push(one);
         }
     }
-    found.sort_by_key(|one| (one.kind, one.minor));
+    found.sort_by_key(|one| (one.kind, one.minor.is_none(), one.minor, one.scsi_address.clone()));
     Ok(found)
 }
 
-fn look_at(roots: &Roots, entry: &Path, name: &str, links: &[(PathBuf, PathBuf)]) -> Option<Found> {
-    let device = entry.join("device");
-    let kind = match attribute(&device, "type")?.as_str() {
+/// A SCSI generic node as the kernel describes it.
+struct Generic {
+    node: PathBuf,
+    major: u32,
+    minor: u32,
+}
+
+impl Generic {
+    /// The node of the device in this folder of sysfs.
+    fn of(roots: &Roots, device: &Path) -> Option<Generic> {
+        let entry = fs::read_dir(device.join("scsi_generic")).ok()?.flatten().next()?;
+        let numbers = attribute(&entry.path(), "dev")?;
+        let (major, minor) = numbers.split_once(':')?;
+        Some(Generic {
+            node: roots.dev.join(entry.file_name()),
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+        })
+    }
+}
+
+fn look_at(
+    roots: &Roots,
+    device: &Path,
+    scsi_address: String,
+    links: &[(PathBuf, PathBuf)],
+) -> Option<Found> {
+    let kind = match attribute(device, "type")?.as_str() {
         "1" => Kind::Tape,
         "8" => Kind::Changer,
         _ => return None,
     };
-    let numbers = attribute(entry, "dev")?;
-    let (major_number, minor_number) = numbers.split_once(':')?;
-    let node = roots.dev.join(name);
+    let generic = Generic::of(roots, device);
+    let kernel_nodes = kernel_nodes(roots, device, kind);
+    let reason = obstacle::find(roots, device, generic.as_ref(), &kernel_nodes);
+    let properties = generic
+        .as_ref()
+        .map(|generic| Properties::read(&roots.udev, generic.major, generic.minor))
+        .unwrap_or_default();
     let serial = fs::read(device.join("vpd_pg80"))
         .ok()
         .and_then(|page| inquiry::serial(inquiry::parse_vpd(inquiry::VPD_SERIAL, &page).ok()?))
-        .or_else(|| ask_serial(&node));
-    let path = best_link(links, &node, serial.as_deref()).unwrap_or_else(|| node.clone());
+        .or_else(|| properties.get("ID_SCSI_SERIAL"))
+        // A device that can't be used is not asked either.
+        .or_else(|| ask_serial(&generic.as_ref().filter(|_| reason.is_none())?.node));
+    let path = match &generic {
+        None => PathBuf::from(&scsi_address),
+        Some(generic) => {
+            let link = best_link(links, &generic.node, serial.as_deref());
+            link.unwrap_or_else(|| generic.node.clone())
+        }
+    };
+    let text = |name: &str, property| {
+        attribute(device, name).filter(|text| !text.is_empty()).or_else(|| properties.get(property))
+    };
     Some(Found {
         kind,
         path,
-        node,
-        vendor: attribute(&device, "vendor").unwrap_or_default(),
-        model: attribute(&device, "model").unwrap_or_default(),
+        vendor: text("vendor", "ID_VENDOR").unwrap_or_default(),
+        model: text("model", "ID_MODEL").unwrap_or_default(),
         serial,
-        major: major_number.parse().ok()?,
-        minor: minor_number.parse().ok()?,
+        major: generic.as_ref().map(|generic| generic.major),
+        minor: generic.as_ref().map(|generic| generic.minor),
+        node: generic.map(|generic| generic.node),
+        scsi_address,
+        kernel_nodes,
+        usable: reason.is_none(),
+        reason,
     })
 }
 
-/// The serial number by INQUIRY, for kernels and devices that leave it out of sysfs. Without the right to
-/// open the node there is none.
+/// The nodes of the kernel's tape or changer driver that a person would recognise: of a drive's eight
+/// nodes (four modes, rewinding or not) those of the first mode.
+fn kernel_nodes(roots: &Roots, device: &Path, kind: Kind) -> Vec<PathBuf> {
+    let class = match kind {
+        Kind::Tape => "scsi_tape",
+        Kind::Changer => "scsi_changer",
+    };
+    let Ok(entries) = fs::read_dir(device.join(class)) else { return Vec::new() };
+    let mut nodes: Vec<PathBuf> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(|c: char| c.is_ascii_digit()))
+        .map(|name| roots.dev.join(name))
+        .collect();
+    nodes.sort_by_key(|node| (node.as_os_str().len(), node.clone()));
+    nodes
+}
+
+/// The serial number by INQUIRY, for kernels and devices that leave it out of sysfs.
 fn ask_serial(node: &Path) -> Option<String> {
     let mut device = SgDevice::open(node).ok()?;
     inquiry::serial(&inquiry::request_vpd(&mut device, inquiry::VPD_SERIAL).ok()?)
@@ -136,8 +229,12 @@ pub fn identify<'a>(found: &'a [Found], path: &Path) -> Option<&'a Found> {
         .map(|metadata| (major(metadata.rdev()), minor(metadata.rdev())));
     let real = fs::canonicalize(path).ok()?;
     found.iter().find(|one| {
-        numbers == Some((one.major.into(), one.minor.into()))
-            || fs::canonicalize(&one.node).is_ok_and(|node| node == real)
+        let own = one.major.zip(one.minor).map(|(major, minor)| (major.into(), minor.into()));
+        (numbers.is_some() && numbers == own)
+            || one
+                .node
+                .as_ref()
+                .is_some_and(|node| fs::canonicalize(node).is_ok_and(|node| node == real))
     })
 }
 
@@ -183,95 +280,4 @@ fn best_link(links: &[(PathBuf, PathBuf)], node: &Path, serial: Option<&str>) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    struct Machine {
-        _dir: tempfile::TempDir,
-        roots: Roots,
-    }
-
-    impl Machine {
-        fn new() -> Machine {
-            let dir = tempfile::tempdir().unwrap();
-            let roots = Roots { sys: dir.path().join("sys"), dev: dir.path().join("dev") };
-            fs::create_dir_all(roots.sys.join("class/scsi_generic")).unwrap();
-            fs::create_dir_all(roots.dev.join("tape/by-id")).unwrap();
-            Machine { _dir: dir, roots }
-        }
-
-        fn add(&self, number: u32, kind: &str, vendor: &str, serial: Option<&[u8]>) {
-            let entry = self.roots.sys.join(format!("class/scsi_generic/sg{number}"));
-            let device = entry.join("device");
-            fs::create_dir_all(&device).unwrap();
-            fs::write(entry.join("dev"), format!("21:{number}\n")).unwrap();
-            fs::write(device.join("type"), format!("{kind}\n")).unwrap();
-            fs::write(device.join("vendor"), format!("{vendor:<8}\n")).unwrap();
-            fs::write(device.join("model"), "ULT3580-TD8     \n").unwrap();
-            if let Some(serial) = serial {
-                fs::write(device.join("vpd_pg80"), inquiry::build_vpd(1, 0x80, serial)).unwrap();
-            }
-            fs::write(self.roots.dev.join(format!("sg{number}")), "").unwrap();
-        }
-
-        fn link(&self, name: &str, number: u32) {
-            let link = self.roots.dev.join("tape/by-id").join(name);
-            symlink(self.roots.dev.join(format!("sg{number}")), link).unwrap();
-        }
-    }
-
-    #[test]
-    fn drives_and_changers_with_and_without_links() {
-        let machine = Machine::new();
-        machine.add(10, "8", "STK", Some(b"CHANGER1\0\0"));
-        machine.add(3, "1", "IBM", Some(b"  1013000042"));
-        machine.add(2, "1", "HP", None);
-        machine.add(0, "0", "ATA", Some(b"DISK"));
-        machine.link("scsi-3500104f000aabbcc-sg", 3);
-        machine.link("scsi-1013000042-sg", 3);
-        machine.link("scsi-350011", 10);
-
-        let found = scan(&machine.roots).unwrap();
-        let by_id = machine.roots.dev.join("tape/by-id");
-        let seen: Vec<_> = found
-            .iter()
-            .map(|one| {
-                (one.kind, one.path.clone(), one.vendor.as_str(), one.serial.as_deref(), one.minor)
-            })
-            .collect();
-        assert_eq!(
-            seen,
-            [
-                (Kind::Tape, machine.roots.dev.join("sg2"), "HP", None, 2),
-                (Kind::Tape, by_id.join("scsi-1013000042-sg"), "IBM", Some("1013000042"), 3),
-                (Kind::Changer, by_id.join("scsi-350011"), "STK", Some("CHANGER1"), 10),
-            ]
-        );
-        assert_eq!((found[1].major, found[1].model.as_str()), (21, "ULT3580-TD8"));
-
-        let identify = |path: PathBuf| identify(&found, &path).map(|one| one.minor);
-        assert_eq!(identify(by_id.join("scsi-3500104f000aabbcc-sg")), Some(3));
-        assert_eq!(identify(machine.roots.dev.join("sg10")), Some(10));
-        assert_eq!(identify(machine.roots.dev.join("sg0")), None);
-        assert_eq!(identify("/dev/null".into()), None);
-    }
-
-    #[test]
-    fn broken_entries_are_left_out() {
-        let machine = Machine::new();
-        machine.add(1, "1", "IBM", Some(b"A"));
-        fs::write(machine.roots.sys.join("class/scsi_generic/sg1/dev"), "21").unwrap();
-        fs::create_dir(machine.roots.sys.join("class/scsi_generic/sg7")).unwrap();
-        machine.link("dangling", 99);
-        assert_eq!(scan(&machine.roots).unwrap(), []);
-    }
-
-    #[test]
-    fn a_machine_without_scsi_has_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let roots = Roots { sys: dir.path().join("sys"), dev: dir.path().join("dev") };
-        assert_eq!(scan(&roots).unwrap(), []);
-    }
-}
+mod tests;

@@ -208,14 +208,17 @@ pub fn print_scan(kind: Kind, output: OutputArgs) -> Result<Outcome> {
         .collect();
     output.print(&found, |found| {
         let rows = found.iter().map(|device| {
+            let nodes = device.kernel_nodes.iter().map(|node| node.display().to_string());
             vec![
                 device.path.display().to_string(),
                 device.vendor.clone(),
                 device.model.clone(),
                 device.serial.clone().unwrap_or_default(),
+                nodes.collect::<Vec<_>>().join(" "),
+                device.reason.clone().unwrap_or_else(|| "usable".to_owned()),
             ]
         });
-        table(&["path", "vendor", "model", "serial"], rows)
+        table(&["path", "vendor", "model", "serial", "kernel", "state"], rows)
     })?;
     Ok(Outcome::Complete)
 }
