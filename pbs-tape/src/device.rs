@@ -5,6 +5,7 @@
 //! needs to know *where* it is. File numbers always come from the device, never from a catalog: a
 //! catalog may know less than the tape.
 
+use crate::drive::{DriveKey, Encryption};
 use crate::error::Result;
 use crate::format::block::{BlockSink, BlockSource};
 
@@ -48,6 +49,13 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
 
     /// Makes sure that blocks are written and read as they are, without drive encryption.
     fn encryption_off(&mut self) -> Result<()>;
+
+    /// Makes the drive encrypt what is written with this key, and read encrypted and plain blocks, until
+    /// [`TapeDevice::encryption_off`] or until the device is dropped.
+    fn set_key(&mut self, key: &DriveKey) -> Result<()>;
+
+    /// Refuses to go on unless the drive's encryption is in this state. Asked before data is written.
+    fn assert_encryption(&mut self, expected: Encryption) -> Result<()>;
 
     /// Writes label text and pool into the cartridge memory, where the drive can; `None` removes.
     fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>) -> Result<()>;

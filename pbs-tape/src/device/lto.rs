@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datastore::Progress;
 
 use super::TapeDevice;
-use crate::drive::{self, Drive};
+use crate::drive::{self, Drive, DriveKey, Encryption};
 use crate::error::{Error, Result};
 use crate::format::block::{BlockRead, BlockSink, BlockSource, EarlyWarning};
 
@@ -127,6 +127,14 @@ impl TapeDevice for LtoTape {
 
     fn encryption_off(&mut self) -> Result<()> {
         Ok(self.drive.encryption_off()?)
+    }
+
+    fn set_key(&mut self, key: &DriveKey) -> Result<()> {
+        Ok(self.drive.set_key(key)?)
+    }
+
+    fn assert_encryption(&mut self, expected: Encryption) -> Result<()> {
+        Ok(self.drive.assert_encryption(expected)?)
     }
 
     fn set_cartridge_labels(&mut self, label_text: Option<&str>, pool: Option<&str>) -> Result<()> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use datastore::Progress;
 
 use super::TapeDevice;
+use crate::drive::{DriveKey, Encryption};
 use crate::error::{Error, Result};
 use crate::format::block::{BLOCK_BYTES, BlockRead, BlockSink, BlockSource, EarlyWarning};
 use crate::loader::MediaLoader;
@@ -74,6 +75,7 @@ pub struct ModelDrive {
     /// Counts down with each written block or filemark; at zero the power goes.
     pub fuse: Option<Arc<Mutex<u64>>>,
     pub write_protected: bool,
+    is_encrypting: bool,
 }
 
 impl ModelDrive {
@@ -82,7 +84,7 @@ impl ModelDrive {
     }
 
     pub fn at(medium: Arc<Mutex<Medium>>) -> ModelDrive {
-        ModelDrive { medium, position: 0, fuse: None, write_protected: false }
+        ModelDrive { medium, position: 0, fuse: None, write_protected: false, is_encrypting: false }
     }
 
     fn burn(&mut self) -> Result<()> {
@@ -220,6 +222,17 @@ impl TapeDevice for ModelDrive {
     }
 
     fn encryption_off(&mut self) -> Result<()> {
+        self.is_encrypting = false;
+        Ok(())
+    }
+
+    fn set_key(&mut self, _key: &DriveKey) -> Result<()> {
+        self.is_encrypting = true;
+        Ok(())
+    }
+
+    fn assert_encryption(&mut self, expected: Encryption) -> Result<()> {
+        assert_eq!(self.is_encrypting, expected == Encryption::On);
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub struct Written {
 const READING: &str = "reading a block";
 const WRITING: &str = "writing a block";
 const MARKING: &str = "writing a filemark";
+/// So many notices that encryption parameters changed may come in a row (6/2A/11 to 13).
+const PARAMETER_CHANGES_MAX: usize = 3;
 
 impl Drive {
     /// Sends a data command; CHECK CONDITION with sense is an answer, everything else but GOOD an
@@ -39,10 +41,19 @@ impl Drive {
         data: Data<'_>,
         limit: std::time::Duration,
     ) -> Result<(usize, Option<Sense>)> {
-        let reply = match self.transport.execute(cdb, data, limit) {
-            Ok(reply) => reply,
-            Err(error) => return Err(self.fail(doing, error)),
-        };
+        self.confirm_encryption()?;
+        let mut data = data;
+        let mut reply = self.carry(doing, cdb, &mut data, limit)?;
+        for _ in 0..PARAMETER_CHANGES_MAX {
+            let changed = reply.sense.is_some_and(|sense| sense.is_encryption_changed());
+            if !changed {
+                break;
+            }
+            // The command was not executed. It may go on if the state is still what it should be.
+            self.encryption_was_changed();
+            self.confirm_encryption()?;
+            reply = self.carry(doing, cdb, &mut data, limit)?;
+        }
         match reply {
             Reply { status: scsi::Status::Good, transferred, .. } => Ok((transferred, None)),
             Reply { status: scsi::Status::CheckCondition, transferred, sense: Some(sense) } => {
@@ -56,6 +67,21 @@ impl Drive {
                 Err(error) => Err(self.fail(doing, error)),
             },
         }
+    }
+
+    fn carry(
+        &mut self,
+        doing: &'static str,
+        cdb: &Cdb,
+        data: &mut Data<'_>,
+        limit: std::time::Duration,
+    ) -> Result<Reply> {
+        let data = match data {
+            Data::None => Data::None,
+            Data::In(buffer) => Data::In(buffer),
+            Data::Out(bytes) => Data::Out(bytes),
+        };
+        self.transport.execute(cdb, data, limit).map_err(|error| self.fail(doing, error))
     }
 
     fn check(&mut self, doing: &'static str, cdb: &Cdb, sense: Sense) -> Error {

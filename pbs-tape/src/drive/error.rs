@@ -152,6 +152,42 @@ pub enum Error {
         /// Decryption mode, 0 = off.
         decryption_mode: u8,
     },
+    /// The drive cannot encrypt as it is wanted.
+    #[error("drive {drive}: {reason}; use another drive, or a pool without drive encryption")]
+    EncryptionImpossible {
+        /// The drive as the user named it.
+        drive: String,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// A library, or a key manager behind it, sets keys, and hosts may not.
+    #[error(
+        "drive {drive}: encryption is managed by the library, which refuses keys from hosts; set the library's encryption method for this drive to application-managed, or use a pool without drive encryption"
+    )]
+    EncryptionManaged {
+        /// The drive as the user named it.
+        drive: String,
+    },
+    /// The drive did not take the key.
+    #[error("drive {drive}: the drive refused the key: {sense}{}", key_advice(sense))]
+    KeyRefused {
+        /// The drive as the user named it.
+        drive: String,
+        /// What the drive said.
+        sense: Sense,
+    },
+    /// The drive's encryption is in another state than this handle asked for.
+    #[error(
+        "drive {drive}: encryption is {found}, it should be {expected}; find out which other program or host uses the drive"
+    )]
+    EncryptionState {
+        /// The drive as the user named it.
+        drive: String,
+        /// What is needed.
+        expected: super::Encryption,
+        /// What the drive says.
+        found: String,
+    },
     /// The tape is damaged where it was to be read or written.
     #[error("drive {drive}: {doing}: {sense}; the tape is damaged or the drive needs cleaning")]
     Medium {
@@ -338,6 +374,14 @@ pub enum Error {
     },
 }
 
+fn key_advice(sense: &Sense) -> &'static str {
+    if sense.is_key_fail_limit() {
+        "; too many keys were tried that do not fit this tape, unload it and load it again"
+    } else {
+        ""
+    }
+}
+
 impl Error {
     /// The sense data behind the error, if the device sent some.
     pub fn sense(&self) -> Option<&Sense> {
@@ -351,7 +395,8 @@ impl Error {
             | Error::WriteProtected { sense, .. }
             | Error::Medium { sense, .. }
             | Error::Unsupported { sense, .. }
-            | Error::Undecryptable { sense, .. } => Some(sense),
+            | Error::Undecryptable { sense, .. }
+            | Error::KeyRefused { sense, .. } => Some(sense),
             Error::NotReadyInTime { last, .. } => last.as_ref(),
             _ => None,
         }

@@ -16,6 +16,7 @@
 //!   of a working drive; they are consumed only while a drive is opened, and by REWIND after the caller
 //!   has been told.
 //! * Going to a file is always checked against the file number that the drive then reports.
+//!   The one exception is in [`encryption`]: it concerns neither tape nor position.
 //! * An error of an earlier, buffered write is never mistaken for one of the present command
 //!   ([`Error::Deferred`]).
 //! * Early warning is good news (the block *is* written) and physical end of tape is not (it is
@@ -44,6 +45,7 @@ use scsi::command::unit;
 use scsi::{Sense, Transport, transport};
 
 pub use data::{Read, Written};
+pub use encryption::{DriveKey, Encryption};
 pub use error::{Error, Result};
 pub use medium::MediumKind;
 pub use options::{BLOCK_BYTES_MAX, OptionChanges, Options};
@@ -85,6 +87,7 @@ pub struct Drive {
     patience: Patience,
     /// The position may still be taken over from the drive ([`Drive::adopt_position`]).
     may_adopt: bool,
+    encryption: encryption::Knowledge,
 }
 
 impl std::fmt::Debug for Drive {
@@ -125,6 +128,7 @@ impl Drive {
             is_cleaning_requested: false,
             patience: Patience::default(),
             may_adopt: true,
+            encryption: encryption::Knowledge::default(),
         })
     }
 
@@ -157,6 +161,7 @@ impl Drive {
             0 => block::TRANSFER_BYTES_MAX,
             maximum => maximum.min(block::TRANSFER_BYTES_MAX),
         };
+        self.encryption_off_at_open(progress)?;
         // A unit attention met while opening is dealt with; where the tape stands is still open.
         self.trust = Trust::Unknown;
         Ok(())
@@ -301,6 +306,9 @@ impl Drive {
             return Error::Deferred { drive, doing, sense };
         }
         if sense.is_unit_attention() {
+            if sense.is_encryption_changed() {
+                self.encryption_was_changed();
+            }
             self.trust = Trust::Lost;
             return Error::PositionLost { drive, doing, sense };
         }
@@ -379,5 +387,12 @@ impl Trust {
             Trust::Lost => Trust::Lost,
             Trust::Sure | Trust::Unknown => Trust::Unknown,
         }
+    }
+}
+
+/// What this handle set in the drive for itself does not outlive it.
+impl Drop for Drive {
+    fn drop(&mut self) {
+        self.remove_key_quietly();
     }
 }

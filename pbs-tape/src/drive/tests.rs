@@ -21,6 +21,7 @@ use scsi::command::mode::{
 use scsi::command::position::{
     Destination, LongPosition, SpaceUnit, locate_cdb, rewind_cdb, space_cdb,
 };
+use scsi::command::security::EncryptionStatus;
 use scsi::command::unit::{request_sense_cdb, test_unit_ready_cdb};
 use scsi::command::{Cdb, attribute};
 use scsi::testing::{Answer, Script};
@@ -82,6 +83,11 @@ fn open_at(file: u64, object: u64) -> (Script, Drive) {
     expect_position(&mut script, file, object);
     assert_eq!(drive.position().unwrap(), Position { file, object });
     (script, drive)
+}
+
+/// A drive without tape data encryption.
+fn expect_no_encryption(script: &mut Script) {
+    script.expect_check(&EncryptionStatus::cdb(), Sense::INVALID_OPCODE);
 }
 
 fn expect_position(script: &mut Script, file: u64, object: u64) {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::chunk_feed::ChunkFeed;
 use super::identify::{SetLabel, compare_set_label, is_without_catalogs};
 use crate::device::TapeDevice;
+use crate::drive::Encryption;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::BLOCK_BYTES;
 use crate::format::catalog_archive::{CatalogArchiveHeader, CatalogWritten, write_catalog_archive};
@@ -226,6 +227,8 @@ impl<'a> PoolWriter<'a> {
         } else {
             MediaCatalog::load_for_append(&state, &id)?
         };
+        // Sets of this program are not encrypted by drives.
+        device.assert_encryption(Encryption::Off)?;
         let is_unused = is_new || is_without_catalogs(&mut *device, &catalog, &set_label)?;
         self.catalogs.insert(catalog);
         self.loaded = Some(LoadedTape {

@@ -235,6 +235,12 @@ impl Sense {
             && (self.has(0x20, 0x00) || self.has(0x24, 0x00) || self.has(0x26, 0x00))
     }
 
+    /// The device understood the command and does not want to, whatever the reason: nothing happened to
+    /// tape or device.
+    pub const fn is_refusal(&self) -> bool {
+        !self.deferred && matches!(self.key, SenseKey::IllegalRequest | SenseKey::DataProtect)
+    }
+
     /// An element address behind the last one (some devices call it an invalid CDB field).
     pub const fn is_invalid_element(&self) -> bool {
         matches!(self.key, SenseKey::IllegalRequest) && self.has(0x21, 0x01)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn library(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library) {
+pub(super) fn library(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library) {
     let dir = tempfile::tempdir().unwrap();
     let options = vtl::Options {
         drives: 1,
@@ -18,11 +18,21 @@ fn library(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library) {
 
 fn loaded(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library, Drive) {
     let (dir, library) = library(capacity_bytes);
-    let mut changer = changer::Changer::open(Box::new(library.changer().unwrap())).unwrap();
-    changer.load_slot(1, 0).unwrap();
-    let unit = Box::new(library.drive(0).unwrap());
-    let drive = Drive::open_with_media(unit, true, &Watcher::default()).unwrap();
+    let drive = load(&library);
     (dir, library, drive)
+}
+
+/// The first cartridge in the drive, if it isn't there already, and the drive opened with it.
+pub(super) fn load(library: &vtl::Library) -> Drive {
+    load_with(library, &Watcher::default())
+}
+
+pub(super) fn load_with(library: &vtl::Library, watcher: &Watcher) -> Drive {
+    if library.list().unwrap().elements[0].barcode.is_none() {
+        let mut changer = changer::Changer::open(Box::new(library.changer().unwrap())).unwrap();
+        changer.load_slot(1, 0).unwrap();
+    }
+    Drive::open_with_media(Box::new(library.drive(0).unwrap()), true, watcher).unwrap()
 }
 
 fn write_file(drive: &mut Drive, blocks: u8) {
