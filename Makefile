@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test crash bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -18,13 +18,18 @@ test: setup
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p datastore --features model --test model
 
+# Strangers' programs on the emulated library in front of a real Linux kernel, under QEMU.
+vm:
+	@scripts/setup.sh qemu-system-x86
+	tests/vm/run.sh
+
 # Power loss at every moment of every operation, with more random crashes than `make test` tries.
 SEEDS ?= 60
 crash: setup
 	CAPSTAN_CRASH_SEEDS=$(SEEDS) $(CARGO) test --locked -p datastore --test crash -- --nocapture
 
 bench: setup
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bin capstan --example tape_stream
 	python3 benches/compare.py $(if $(DATA),--data "$(DATA)")
 
 # Encryption on one core beside `openssl speed`.

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import tape
 import tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -242,6 +243,9 @@ def main():
         wipe(WORK / name)
     verify(bench, store)
     collect_garbage(bench)
+    (WORK / "tape").mkdir()
+    tape.rows(bench, CAPSTAN, WORK / "tape")
+    wipe(WORK / "tape")
 
     empty_store(store)
     backup_first()

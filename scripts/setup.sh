@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Installs what building and testing need on Debian, and says what is missing elsewhere.
+#
+#   setup.sh [PACKAGE …]    further packages that one target needs
 set -euo pipefail
 
-packages=(build-essential pkg-config libssl-dev rsync attr acl zstd python3 python3-venv gzip)
+# tgt is the iSCSI library of strangers that the initiator and the conformance suite are tried on.
+packages=(build-essential pkg-config libssl-dev rsync attr acl zstd python3 python3-venv gzip tgt "$@")
 
 missing=()
 if command -v dpkg-query >/dev/null; then
@@ -34,7 +37,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
     echo "Installing: ${missing[*]}" >&2
     "${sudo[@]}" apt-get update -qq
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 if ! command -v cargo >/dev/null; then

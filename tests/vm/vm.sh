@@ -30,9 +30,17 @@ programs=(sbin/iscsistart usr/sbin/iscsistart bin/mt-st usr/bin/lsscsi usr/sbin/
 
 say() { echo "[$(date +%T)] $*" >&2; }
 
+kernel() { apt-cache depends linux-image-amd64 2>/dev/null | awk '/Depends:/ { print $2; exit }'; }
+
+refresh_lists() {
+    if [ "$(id -u)" -eq 0 ]; then apt-get update -qq; else sudo apt-get update -qq; fi
+}
+
 build() {
     local kernel_package
-    kernel_package=$(apt-cache depends linux-image-amd64 | awk '/Depends:/ { print $2; exit }')
+    kernel_package=$(kernel)
+    # A fresh machine has no package lists.
+    [ -n "$kernel_package" ] || { refresh_lists; kernel_package=$(kernel); }
     # Made anew only if this script, the init or the kernel's version changed.
     local recipe
     recipe=$(cat "$here/vm.sh" "$here/init.sh" <(echo "$kernel_package") | sha256sum)
@@ -44,7 +52,9 @@ build() {
         for package in "$kernel_package" "${packages[@]}"; do
             ls "${package}"_*.deb >/dev/null 2>&1 || want+=("$package")
         done
-        [ ${#want[@]} -eq 0 ] || apt-get download -qq "${want[@]}" 2> >(grep -v unsandboxed >&2))
+        # Old lists name versions that the archive no longer has.
+        [ ${#want[@]} -eq 0 ] || apt-get download -qq "${want[@]}" 2>/dev/null ||
+            { refresh_lists; apt-get download -qq "${want[@]}"; })
     say "unpack"
     local sys=$work/sys root=$work/root
     rm -rf "$sys" "$root"
