@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
+use scsi::iscsi::initiator::{IscsiDevice, Options, Portal};
 use scsi::{Address, Data, Reply, Status, Transport};
 
 const BLOCK: usize = 256 * 1024;
@@ -37,7 +38,10 @@ fn open(address: &str) -> Result<Box<dyn Transport>> {
     let mut unit: Box<dyn Transport> = match address.parse()? {
         Address::Sg(path) => Box::new(scsi::sg::SgDevice::open(&path)?),
         Address::Vtl { dir, unit } => vtl::open_unit(&dir, unit)?,
-        other => return Err(format!("{other} cannot be opened").into()),
+        Address::Iscsi { host, port, target, lun } => {
+            let options = Options::new("iqn.2026-01.org.capstan:tape-stream".parse()?);
+            Box::new(IscsiDevice::open(&Portal { host, port }, &target, lun, &options)?)
+        }
     };
     for _ in 0..100 {
         match unit.execute(&[0; 6], Data::None, LIMIT)?.sense {

@@ -22,20 +22,21 @@ mod device;
 mod identity;
 mod robot;
 mod tape;
+mod tgt;
+mod ways;
 
 use std::collections::BTreeMap;
 
 use device::{Check, Device};
-use scsi::Transport;
 
 /// What is known to be wrong with a device: the check, and what the device does instead.
 type Known = &'static [(&'static str, &'static str)];
 
-/// A library to be tested: ways to its changer and its first drive.
+/// A library to be tested: addresses of its changer and its first drive.
 struct Subject {
     name: &'static str,
-    changer: Box<dyn Fn() -> Box<dyn Transport>>,
-    drive: Box<dyn Fn() -> Box<dyn Transport>>,
+    changer: String,
+    drive: String,
     transfer_bytes_max: usize,
     known: Known,
 }
@@ -51,11 +52,11 @@ fn run(subject: &Subject) {
             );
         }
     };
-    let mut changer = Device::new((subject.changer)(), subject.transfer_bytes_max);
+    let mut changer = Device::new(ways::open(&subject.changer), subject.transfer_bytes_max);
     all("changer", &mut changer, identity::ALL);
     all("changer", &mut changer, robot::ALL);
     robot::load(&mut changer).unwrap();
-    let mut drive = Device::new((subject.drive)(), subject.transfer_bytes_max);
+    let mut drive = Device::new(ways::open(&subject.drive), subject.transfer_bytes_max);
     all("drive", &mut drive, identity::ALL);
     for checks in [tape::DATA, tape::MOTION, tape::PAGES] {
         all("drive", &mut drive, checks);
@@ -87,15 +88,43 @@ fn run(subject: &Subject) {
 /// The emulated library in this process.
 #[test]
 fn in_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = vtl::Options { drives: 2, slots: 8, cartridges: 4, ..vtl::Options::default() };
-    let library = vtl::Library::create(dir.path(), &options).unwrap();
-    let (for_changer, for_drive) = (library.clone(), library);
+    let library = ways::EmulatedLibrary::new();
     run(&Subject {
         name: "emulated library, in this process",
-        changer: Box::new(move || Box::new(for_changer.changer().unwrap())),
-        drive: Box::new(move || Box::new(for_drive.drive(0).unwrap())),
+        changer: library.address("changer"),
+        drive: library.address("drive0"),
         transfer_bytes_max: 8 << 20,
+        known: &[],
+    });
+}
+
+/// A stranger's target through our initiator. What `tgt` gets wrong is listed by name.
+#[test]
+fn tgt_over_iscsi() {
+    let Some(library) = ways::TgtLibrary::start() else {
+        println!("skipped: tgtd is not installed (package tgt)");
+        return;
+    };
+    run(&Subject {
+        name: "tgt, over iSCSI",
+        changer: library.unit(3),
+        drive: library.unit(1),
+        transfer_bytes_max: 1 << 20,
+        known: tgt::KNOWN,
+    });
+}
+
+/// The library that two variables name.
+#[test]
+#[ignore = "writes over a cartridge of the library that CAPSTAN_CONFORMANCE_CHANGER and _DRIVE name"]
+fn devices_given() {
+    let address = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    run(&Subject {
+        name: "the devices given",
+        changer: address("CAPSTAN_CONFORMANCE_CHANGER"),
+        drive: address("CAPSTAN_CONFORMANCE_DRIVE"),
+        // What the kernel passes through at once for any adapter.
+        transfer_bytes_max: 512 << 10,
         known: &[],
     });
 }
