@@ -147,6 +147,14 @@ pub enum Error {
         /// What the cartridge holds.
         capacity_bytes: u64,
     },
+    /// The target cannot wait for connections there.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Address and port.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The caller's [`crate::Progress`] asked to stop.
     #[error("aborted")]
     Aborted,

@@ -13,6 +13,7 @@
 //! * `robot`: what is where, shared between processes; `element`: kinds and addresses of places.
 //! * `home`: the library's folder in this process, as units and robot see it; `config`: its content
 //!   `library.json`; `identity`: names and serial numbers of units.
+//! * [`iscsi_target`]: an iSCSI target in front of a library: the way for other programs and machines.
 //! * [`faults`]: what goes wrong on demand: plans of rules, from text or from a seed.
 //!
 //! # Several processes at once
@@ -57,6 +58,7 @@ pub mod generation;
 pub mod geometry;
 mod home;
 mod identity;
+pub mod iscsi_target;
 mod library;
 mod personality;
 mod progress;

@@ -60,6 +60,17 @@ pub const READ_ELEMENT_STATUS: u8 = 0xb8;
 /// Older vendor code of INITIALIZE ELEMENT STATUS WITH RANGE.
 pub const INITIALIZE_ELEMENT_STATUS_WITH_RANGE_VENDOR: u8 = 0xe7;
 
+/// Length in bytes of a CDB with this operation code (SPC-4 §4.2.5.1); 16 for codes of vendors, which
+/// may be shorter.
+pub const fn cdb_bytes(opcode: u8) -> usize {
+    match opcode >> 5 {
+        0 => 6,
+        1 | 2 => 10,
+        5 => 12,
+        _ => 16,
+    }
+}
+
 /// The command's name, for messages. `None` for codes that this crate does not know. 2Bh is named
 /// by its meaning for tape drives.
 pub const fn name(opcode: u8) -> Option<&'static str> {

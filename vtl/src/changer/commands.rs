@@ -211,7 +211,7 @@ fn position_to_element(changer: &mut Changer, command: &mut Command<'_, '_>) -> 
 }
 
 fn report_luns(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    unit::report_luns(command)
+    unit::report_luns(command, &[0])
 }
 
 fn report_opcodes(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {

@@ -11,6 +11,7 @@ mod moves;
 
 use std::sync::Arc;
 
+use crate::config::LibraryConfig;
 use crate::drive::slots::Drives;
 use crate::drive::{DriveRecord, RecordFile};
 use crate::error::Result;
@@ -40,21 +41,26 @@ pub(crate) struct Changer {
     down: u32,
 }
 
+/// Serial number, product text and world wide name of a library's changer.
+pub(crate) fn identity(config: &LibraryConfig) -> Identity {
+    let texts = config.personality.changer(config.generation);
+    Identity {
+        device_type: 0x08,
+        vendor: texts.vendor,
+        product: texts.product,
+        revision: REVISION,
+        serial: library_serial(config),
+        name: world_wide_name(config.id, 0),
+        bar_code_reader: true,
+        extra_pages: Vec::new(),
+    }
+}
+
 impl Changer {
     /// The changer of a library.
     pub fn new(home: &Arc<Home>, drives: &Arc<Drives>) -> Result<Changer> {
         let config = home.config();
-        let texts = config.personality.changer(config.generation);
-        let identity = Identity {
-            device_type: 0x08,
-            vendor: texts.vendor,
-            product: texts.product,
-            revision: REVISION,
-            serial: library_serial(config),
-            name: world_wide_name(config.id, 0),
-            bar_code_reader: true,
-            extra_pages: Vec::new(),
-        };
+        let identity = identity(config);
         let mut attentions = Attentions::default();
         attentions.attach(Nexus::LOCAL, []);
         let reservations = Reservations::open(home.dir().join("changer-reservations.json"))?;

@@ -162,6 +162,10 @@ impl LogicalUnit for Drive {
         self.settle_record()
     }
 
+    fn descriptor_sense(&self) -> bool {
+        self.record.descriptor_sense
+    }
+
     fn home(&self) -> &Home {
         &self.home
     }
@@ -219,7 +223,7 @@ fn send_diagnostic(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 }
 
 fn report_luns(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    unit::report_luns(command)
+    unit::report_luns(command, &[0])
 }
 
 fn report_opcodes(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {

@@ -340,6 +340,15 @@ impl Drive {
         Unit::Drive(self.number)
     }
 
+    /// Makes durable what was written to the tape, and what its memory remembers.
+    pub fn flush(&mut self) -> Done {
+        if let Medium::Threaded(cartridge) = &mut self.medium {
+            cartridge.log.checkpoint()?;
+            cartridge.save()?;
+        }
+        Ok(())
+    }
+
     /// The last handle of this process is gone: makes data durable, leaves tape and settings as
     /// they are.
     pub fn leave(mut self) -> Result<()> {

@@ -1,7 +1,7 @@
 //! The drives of a library as far as this process has them open: one device server each behind a
 //! mutex, for all its handles and for the robot of this process.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use super::Drive;
 use crate::error::{Error, Result};
@@ -21,6 +21,10 @@ impl DriveSlot {
     }
 }
 
+fn unknown(number: u16) -> Error {
+    Error::UnitUnknown { unit: format!("drive {number}") }
+}
+
 /// The places of all drives, by number.
 pub(crate) struct Drives {
     home: Arc<Home>,
@@ -36,11 +40,18 @@ impl Drives {
 
     /// A drive's place in this process, locked.
     pub fn slot(&self, number: u16) -> Result<MutexGuard<'_, DriveSlot>> {
-        let slot = self
-            .slots
-            .get(usize::from(number))
-            .ok_or_else(|| Error::UnitUnknown { unit: format!("drive {number}") })?;
+        let slot = self.slots.get(usize::from(number)).ok_or_else(|| unknown(number))?;
         Ok(unpoisoned(slot.lock()))
+    }
+
+    /// As [`Drives::slot`]; `None` if somebody is using the drive at this moment.
+    pub fn try_slot(&self, number: u16) -> Result<Option<MutexGuard<'_, DriveSlot>>> {
+        let slot = self.slots.get(usize::from(number)).ok_or_else(|| unknown(number))?;
+        Ok(match slot.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        })
     }
 
     /// Counts one more handle of a drive; the first opens it.

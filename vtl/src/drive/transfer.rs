@@ -97,6 +97,7 @@ fn read_variable(
         return Ok(());
     };
     command.set_transferred(available.min(actual as usize));
+    command.set_wanted(requested.min(u64::from(actual)));
     let residual = requested as i64 - i64::from(actual);
     let told = match residual {
         0 => false,
@@ -137,6 +138,7 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
             }
         }
     }
+    command.set_wanted(total as u64);
     command.set_transferred(sent);
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! Handles through which programs of this process reach the units.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scsi::{Data, Reply, Transport};
+use scsi::{Data, Reply, Status, Transport};
 
 use super::host_session::Attachment;
 use super::shared::Shared;
-use crate::error::Result;
+use crate::error::{self, Error};
 use crate::unit::name::Unit;
-use crate::unit::{self, Command, Failure, Nexus, Outcome};
+use crate::unit::{self, Command, Failure, LogicalUnit, Nexus, Outcome};
 
 /// The address of a unit as users write it.
 pub(super) fn name(dir: &Path, unit: Unit) -> String {
@@ -40,8 +41,35 @@ pub struct ChangerUnit {
     _session: Option<Arc<Attachment>>,
 }
 
+/// How a command ended, with all that a transport of its own has to tell the host.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub status: Status,
+    /// Bytes that moved.
+    pub transferred: usize,
+    /// Bytes that would have moved with room, or data, for all of them.
+    pub wanted: u64,
+    /// Sense data in the format that the host chose, or empty.
+    pub sense: Vec<u8>,
+}
+
+/// Carries out a command and keeps what [`Reply`] has no place for.
+fn run<U: LogicalUnit>(unit: &mut U, mut command: Command<'_, '_>) -> Result<Ended, Failure> {
+    let reply = unit::execute(unit, &mut command)?;
+    let sense = reply.sense.map_or(Vec::new(), |sense| {
+        if unit.descriptor_sense() { sense.to_descriptor() } else { sense.to_fixed().to_vec() }
+    });
+    let wanted = command.wanted();
+    Ok(Ended { status: reply.status, transferred: reply.transferred, wanted, sense })
+}
+
+/// A unit whose files cannot be opened.
+fn unopened(error: Error) -> Failure {
+    Failure::Host(io::Error::other(error))
+}
+
 /// A failure of the host's file system has no sense data: it is the way to the device that failed.
-fn deliver(outcome: Outcome, name: &str) -> std::result::Result<Reply, scsi::Error> {
+fn deliver(outcome: Outcome, name: &str) -> Result<Reply, scsi::Error> {
     outcome.map_err(|failure| match failure {
         Failure::Host(source) => scsi::Error::Io { device: name.to_owned(), source },
         Failure::NoAnswer => scsi::Error::Transport {
@@ -58,10 +86,29 @@ impl DriveUnit {
         number: u16,
         nexus: Nexus,
         session: Option<Arc<Attachment>>,
-    ) -> Result<DriveUnit> {
+    ) -> error::Result<DriveUnit> {
         shared.drives().attach(number)?;
         let name = name(dir, Unit::Drive(number));
         Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name, _session: session })
+    }
+}
+
+impl DriveUnit {
+    /// Carries out a command from any thread. Without `wait` it is not begun, and the answer is `None`,
+    /// while another one keeps the drive busy.
+    pub(crate) fn run(
+        &self,
+        cdb: &[u8],
+        data: Data<'_>,
+        wait: bool,
+    ) -> Result<Option<Ended>, Failure> {
+        let drives = self.shared.drives();
+        let slot =
+            if wait { drives.slot(self.number).map(Some) } else { drives.try_slot(self.number) };
+        let Some(mut slot) = slot.map_err(unopened)? else { return Ok(None) };
+        let closed = || Failure::Host(io::Error::other("the drive was closed"));
+        let drive = slot.drive_mut().ok_or_else(closed)?;
+        run(drive, Command::new(self.nexus, cdb, data)).map(Some)
     }
 }
 
@@ -77,7 +124,7 @@ impl Transport for DriveUnit {
         cdb: &[u8],
         data: Data<'_>,
         _timeout: Duration,
-    ) -> std::result::Result<Reply, scsi::Error> {
+    ) -> Result<Reply, scsi::Error> {
         let failed = |reason: String| scsi::Error::Transport { device: self.name.clone(), reason };
         let mut slot =
             self.shared.drives().slot(self.number).map_err(|error| failed(error.to_string()))?;
@@ -103,13 +150,21 @@ impl ChangerUnit {
     }
 }
 
+impl ChangerUnit {
+    /// Carries out a command from any thread.
+    pub(crate) fn run(&self, cdb: &[u8], data: Data<'_>) -> Result<Ended, Failure> {
+        let command = Command::new(self.nexus, cdb, data);
+        self.shared.with_changer(|changer| run(changer, command)).map_err(unopened)?
+    }
+}
+
 impl Transport for ChangerUnit {
     fn execute(
         &mut self,
         cdb: &[u8],
         data: Data<'_>,
         _timeout: Duration,
-    ) -> std::result::Result<Reply, scsi::Error> {
+    ) -> Result<Reply, scsi::Error> {
         let mut command = Command::new(self.nexus, cdb, data);
         let done = self.shared.with_changer(|changer| unit::execute(changer, &mut command));
         let outcome = done.map_err(|error| scsi::Error::Transport {

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use scsi::Sense;
+
 use super::Library;
 use super::handle::{ChangerUnit, DriveUnit};
 use super::shared::Shared;
@@ -91,12 +93,42 @@ impl HostSession {
         ChangerUnit::new(&self.attachment.shared, &self.dir, self.attachment.nexus, attachment)
     }
 
+    /// A way to tell the host something, which does not keep the session.
+    pub(crate) fn reference(&self) -> HostReference {
+        HostReference { shared: Arc::clone(&self.attachment.shared), nexus: self.attachment.nexus }
+    }
+
     /// LOGICAL UNIT RESET (SAM-5 §7.7). It waits for the command that the unit is executing.
     pub fn reset(&self, unit: impl Into<Unit>) -> Result<()> {
         let shared = &self.attachment.shared;
         match unit.into() {
             Unit::Drive(number) => shared.on_drive(number, LogicalUnit::reset),
             Unit::Changer => shared.on_changer(LogicalUnit::reset),
+        }
+    }
+}
+
+/// A host by its nexus, whether it has a session or not.
+#[derive(Clone)]
+pub(crate) struct HostReference {
+    shared: Arc<Shared>,
+    nexus: Nexus,
+}
+
+impl HostReference {
+    /// Tells the host, if it has a session, what another one did to a unit. It waits for the unit as a
+    /// command would.
+    pub fn attend(&self, unit: Unit, sense: Sense) -> Result<()> {
+        let nexus = self.nexus;
+        match unit {
+            Unit::Drive(number) => self.shared.on_drive(number, |drive| {
+                drive.attentions().raise_for(nexus, sense);
+                Ok(())
+            }),
+            Unit::Changer => self.shared.on_changer(|changer| {
+                changer.attentions().raise_for(nexus, sense);
+                Ok(())
+            }),
         }
     }
 }

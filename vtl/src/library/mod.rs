@@ -23,10 +23,14 @@ use scsi::Transport;
 use serde::Serialize;
 
 pub use create::Options;
+pub(crate) use handle::Ended;
 pub use handle::{ChangerUnit, DriveUnit};
+pub(crate) use host_session::HostReference;
 pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
 
+use crate::config::LibraryConfig;
+use crate::drive::Drive;
 use crate::element::ElementKind;
 use crate::encryption_control::EncryptionControl;
 use crate::error::{Error, Result};
@@ -125,6 +129,15 @@ impl Library {
     /// How many drives there are.
     pub fn drives(&self) -> u16 {
         self.shared.home().config().drives
+    }
+
+    pub(crate) fn config(&self) -> &LibraryConfig {
+        self.shared.home().config()
+    }
+
+    /// Makes durable what was written to the tape in a drive that this process has open.
+    pub(crate) fn flush_drive(&self, number: u16) -> Result<()> {
+        self.shared.on_drive(number, Drive::flush)
     }
 
     /// A handle to a drive, numbered from 0. Fails if another process has it open.

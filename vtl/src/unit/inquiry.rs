@@ -91,6 +91,17 @@ impl Identity {
     }
 }
 
+/// Answers INQUIRY for a logical unit that does not exist (SPC-4 §6.6.2: qualifier 011b, type 1Fh).
+pub(crate) fn of_missing_unit(command: &mut Command<'_, '_>) -> Done {
+    if command.byte(1) & 0x01 != 0 {
+        return Err(Sense::NO_SUCH_UNIT.into());
+    }
+    let mut data = vec![0x7f, 0x00, 0x06, 0x02, 0x1f, 0x00, 0x00, 0x00];
+    data.resize(36, b' ');
+    command.reply(&data, command.number(3, 2));
+    Ok(())
+}
+
 fn set_byte(data: &mut [u8], index: usize, value: impl Fn(usize) -> usize) {
     let length = value(data.len());
     if let Some(byte) = data.get_mut(index) {

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use scsi::command::opcode;
+use scsi::command::unit::build_report_luns;
 use scsi::{Data, Reply, Sense, SenseKey, Status};
 
 use crate::faults::{Context, Effect};
@@ -54,13 +55,14 @@ pub(crate) struct Command<'c, 'd> {
     cdb: &'c [u8],
     data: Data<'d>,
     transferred: usize,
+    wanted: u64,
     /// Who sent it.
     pub nexus: Nexus,
 }
 
 impl<'c, 'd> Command<'c, 'd> {
     pub fn new(nexus: Nexus, cdb: &'c [u8], data: Data<'d>) -> Command<'c, 'd> {
-        Command { cdb, data, transferred: 0, nexus }
+        Command { cdb, data, transferred: 0, wanted: 0, nexus }
     }
 
     /// The command descriptor block.
@@ -80,6 +82,7 @@ impl<'c, 'd> Command<'c, 'd> {
 
     /// Sends a reply, cut to the allocation length and the host's buffer.
     pub fn reply(&mut self, bytes: &[u8], allocation: u64) {
+        self.wanted = allocation.min(bytes.len() as u64);
         let Data::In(buffer) = &mut self.data else { return };
         let length =
             bytes.len().min(buffer.len()).min(usize::try_from(allocation).unwrap_or(usize::MAX));
@@ -110,6 +113,17 @@ impl<'c, 'd> Command<'c, 'd> {
         self.transferred = length;
     }
 
+    /// Bytes that the command would move for a host with room, or data, for all of them. At least
+    /// what [`Command::transferred`] says.
+    pub fn wanted(&self) -> u64 {
+        self.wanted.max(self.transferred as u64)
+    }
+
+    /// The command would move so many bytes.
+    pub fn set_wanted(&mut self, length: u64) {
+        self.wanted = length;
+    }
+
     /// The host's data of a length that the CDB announces. A host that sends less has broken the
     /// data phase (B/4B/00); nothing is done with half a block.
     pub fn parameters(&mut self, length: usize) -> Result<&'d [u8], Stop> {
@@ -120,6 +134,7 @@ impl<'c, 'd> Command<'c, 'd> {
             Data::Out(data) => data,
             _ => &[],
         };
+        self.wanted = length as u64;
         match data.get(..length) {
             Some(bytes) => {
                 self.transferred = length;
@@ -258,6 +273,11 @@ pub(crate) trait LogicalUnit: Sized + 'static {
     /// LOGICAL UNIT RESET: settings as after power on, and every nexus is told (29/03).
     fn reset(&mut self) -> Done;
 
+    /// Sense data goes out in descriptor format (D_SENSE of mode page 0Ah).
+    fn descriptor_sense(&self) -> bool {
+        false
+    }
+
     /// What a fault plan may ask about a command.
     fn fault_context(&mut self, cdb: &[u8]) -> Result<Context, Stop>;
 
@@ -373,18 +393,15 @@ pub(crate) fn request_sense(
     }
 }
 
-/// REPORT LUNS (SPC-4 §6.33) of a target with one logical unit.
-pub(crate) fn report_luns(command: &mut Command<'_, '_>) -> Done {
+/// REPORT LUNS (SPC-4 §6.33) of a target with these logical units.
+pub(crate) fn report_luns(command: &mut Command<'_, '_>, luns: &[u16]) -> Done {
     let allocation = command.number(6, 4);
     if allocation < 16 || command.byte(2) > 0x02 {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
     // Well known logical units only (01h): there are none.
-    let units: &[u64] = if command.byte(2) == 0x01 { &[] } else { &[0] };
-    let mut reply = ((units.len() * 8) as u32).to_be_bytes().to_vec();
-    reply.extend([0; 4]);
-    reply.extend(units.iter().flat_map(|unit| unit.to_be_bytes()));
-    command.reply(&reply, allocation);
+    let luns = if command.byte(2) == 0x01 { &[] } else { luns };
+    command.reply(&build_report_luns(luns), allocation);
     Ok(())
 }
 
