@@ -155,6 +155,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Plain files have no partitions.
+    #[error(
+        "{barcode}: it has {partitions} partitions, and plain files have one; format it to one partition first"
+    )]
+    Partitioned {
+        /// The cartridge.
+        barcode: String,
+        /// How many.
+        partitions: u8,
+    },
     /// The caller's [`crate::Progress`] asked to stop.
     #[error("aborted")]
     Aborted,

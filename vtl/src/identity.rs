@@ -2,6 +2,8 @@
 
 use crate::config::LibraryConfig;
 
+/// Who made the cartridges of all libraries, whatever their drives show.
+pub(crate) const VENDOR: &str = "CAPSTAN";
 /// Product revision of all units.
 pub(crate) const REVISION: &str = "0100";
 

@@ -177,7 +177,12 @@ fn check(args: &CheckArgs) -> Result<Outcome> {
             bytes(report.bytes)
         );
         for object in &report.damaged {
-            text.push_str(&format!("object {} is damaged: {}\n", object.object, object.reason));
+            let partition = match object.partition {
+                0 => String::new(),
+                number => format!("partition {number}, "),
+            };
+            let (number, reason) = (object.object, &object.reason);
+            text.push_str(&format!("{partition}object {number} is damaged: {reason}\n"));
         }
         if report.log_header_damaged {
             text.push_str("the header of its log is damaged\n");

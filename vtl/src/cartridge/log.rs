@@ -79,7 +79,7 @@ pub(crate) struct ObjectLog {
 }
 
 impl ObjectLog {
-    fn paths(folder: &Path, partition: u32) -> (std::path::PathBuf, std::path::PathBuf) {
+    pub(super) fn paths(folder: &Path, partition: u32) -> (std::path::PathBuf, std::path::PathBuf) {
         (
             folder.join(format!("partition{partition}.log")),
             folder.join(format!("partition{partition}.index")),

@@ -7,7 +7,9 @@
 mod index;
 mod locate;
 mod log;
+mod marks;
 mod object;
+mod partitions;
 mod record;
 mod record_io;
 mod recovery;
@@ -25,11 +27,12 @@ use nix::fcntl::Flock;
 use serde::Serialize;
 
 pub(crate) use log::ObjectLog;
+use marks::Marks;
 pub(crate) use object::{Fault, Object};
 pub use record::RECORD_BYTES_MAX;
 pub(crate) use seal::{IV_BYTES, KEY_BYTES, Seal, TAG_BYTES};
 pub use state::Purpose;
-pub(crate) use state::{CartridgeState, HostAttribute, early_warning_bytes};
+pub(crate) use state::{CAPACITY_BYTES_MIN, CartridgeState, HostAttribute, early_warning_bytes};
 
 use crate::durable;
 use crate::error::{Error, Named, Result};
@@ -43,8 +46,10 @@ pub(crate) struct Cartridge {
     pub state: CartridgeState,
     /// What the file holds.
     saved: CartridgeState,
-    /// The recorded objects. (Further partitions will be further logs.)
+    /// The recorded objects of the partition under the head.
     pub log: ObjectLog,
+    partition: u8,
+    parked: partitions::Parked,
     _lock: Flock<File>,
 }
 
@@ -68,6 +73,8 @@ pub struct CheckReport {
 /// An object that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DamagedObject {
+    /// Partition that it is in.
+    pub partition: u8,
     /// Logical object number.
     pub object: u64,
     /// Byte offset in the log.
@@ -114,67 +121,25 @@ impl Cartridge {
         let mut cartridge = Cartridge {
             folder: folder.to_path_buf(),
             saved: state.clone(),
+            parked: partitions::open_parked(folder, &state)?,
+            partition: 0,
             state,
             log,
             _lock: lock,
         };
-        cartridge.check_encryption_marks().map_err(|fault| cartridge.error(fault))?;
+        for number in 0..cartridge.state.partitions() {
+            cartridge.select_partition(number);
+            cartridge.check_marks().map_err(|fault| cartridge.error(fault))?;
+        }
+        cartridge.select_partition(0);
         Ok(cartridge)
-    }
-
-    /// The marks may be older than the log: what was recorded since may lack them, and what they point
-    /// to may have been written over. The first is prevented by saving a mark before the block that it
-    /// is about; the second is seen here.
-    fn check_encryption_marks(&mut self) -> std::result::Result<(), Fault> {
-        let objects = self.log.objects();
-        if let Some(first) = self.state.first_encrypted
-            && (first >= objects || !self.log.is_sealed(first)?)
-        {
-            self.state.first_encrypted = None;
-        }
-        if let Some(first) = self.state.first_plain_after
-            && (self.state.first_encrypted.is_none_or(|sealed| sealed > first)
-                || first >= objects
-                || self.log.is_sealed(first)?)
-        {
-            self.state.first_plain_after = None;
-        }
-        Ok(())
-    }
-
-    /// Makes everything behind `position` go away, as a write there does on a tape.
-    pub fn truncate(&mut self, position: u64) -> std::result::Result<(), Fault> {
-        self.log.truncate(position)?;
-        let kept = |mark: Option<u64>| mark.filter(|object| *object < position);
-        self.state.first_encrypted = kept(self.state.first_encrypted);
-        self.state.first_plain_after = kept(self.state.first_plain_after);
-        Ok(())
-    }
-
-    /// Appends a block with its seal, empty for a plain one, and notes what the memory knows of
-    /// encryption.
-    pub fn append_block(&mut self, data: &[u8], seal: &[u8]) -> std::result::Result<(), Fault> {
-        let object = self.log.objects();
-        let is_marked = match (seal.is_empty(), self.state.first_encrypted) {
-            (false, None) => {
-                self.state.first_encrypted = Some(object);
-                true
-            }
-            (true, Some(_)) if self.state.first_plain_after.is_none() => {
-                self.state.first_plain_after = Some(object);
-                true
-            }
-            _ => false,
-        };
-        if is_marked {
-            self.save().map_err(|error| Fault::Host(std::io::Error::other(error)))?;
-        }
-        self.log.append_block(data, seal)
     }
 
     /// Data bytes on a cartridge that may be in use, as of its last checkpoint.
     pub fn recorded_bytes(folder: &Path, state: &CartridgeState) -> Option<u64> {
-        ObjectLog::checkpointed_bytes(folder, 0, state.id)
+        (0..state.partitions())
+            .map(|number| ObjectLog::checkpointed_bytes(folder, number.into(), state.id))
+            .sum()
     }
 
     /// Writes the memory if it changed.
@@ -188,7 +153,7 @@ impl Cartridge {
 
     /// Makes everything durable and closes the cartridge.
     pub fn close(mut self) -> Result<()> {
-        let flushed = self.log.checkpoint();
+        let flushed = self.checkpoint_all();
         self.save()?;
         flushed.map_err(|fault| self.error(fault))
     }
@@ -211,9 +176,20 @@ impl Cartridge {
             filemarks: 0,
             bytes: 0,
             damaged: Vec::new(),
-            log_header_damaged: !self.log.header_is_whole(),
+            log_header_damaged: false,
         };
-        progress.total(self.log.bytes());
+        progress.total(self.recorded().iter().sum());
+        for partition in 0..self.state.partitions() {
+            self.select_partition(partition);
+            self.check_partition(&mut report, progress)?;
+        }
+        self.select_partition(0);
+        Ok(report)
+    }
+
+    fn check_partition(&mut self, report: &mut CheckReport, progress: &dyn Progress) -> Result<()> {
+        let partition = self.partition;
+        report.log_header_damaged |= !self.log.header_is_whole();
         let mut buffer = Vec::new();
         for object in 0..self.log.objects() {
             if progress.is_aborted() {
@@ -232,12 +208,12 @@ impl Cartridge {
                     progress.advance(length.into());
                 }
                 Ok(Object::Filemark) => report.filemarks += 1,
-                Err(Fault::Damaged { object, offset, reason }) => {
-                    report.damaged.push(DamagedObject { object, offset, reason: reason.to_owned() })
-                }
+                Err(Fault::Damaged { object, offset, reason }) => report
+                    .damaged
+                    .push(DamagedObject { partition, object, offset, reason: reason.to_owned() }),
                 Err(fault) => return Err(self.error(fault)),
             }
         }
-        Ok(report)
+        Ok(())
     }
 }

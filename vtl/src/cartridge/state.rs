@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Marks;
 use crate::barcode;
 use crate::durable;
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ use crate::generation::Generation;
 
 /// Version of the cartridge folder that this code reads and writes.
 const VERSION: u32 = 1;
+/// Most partitions that a cartridge of any generation has.
+const PARTITIONS_MAX: usize = 4;
 /// How many uses a cleaning cartridge has.
 const CLEANINGS: u16 = 50;
 
@@ -53,8 +56,11 @@ pub(crate) struct CartridgeState {
     pub generation: Generation,
     /// Data bytes until the hard end.
     pub capacity_bytes: u64,
-    /// Data bytes between early warning and the hard end.
+    /// Data bytes between early warning and the hard end, if there is one partition.
     pub early_warning_bytes: u64,
+    /// Capacity of each partition if there is more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_bytes: Vec<u64>,
     pub write_protected: bool,
     /// Seconds since 1970.
     pub created: u64,
@@ -71,18 +77,27 @@ pub(crate) struct CartridgeState {
     pub last_load_written_bytes: u64,
     #[serde(default)]
     pub last_load_read_bytes: u64,
+    #[serde(default)]
+    pub previous_load_written_bytes: u64,
+    #[serde(default)]
+    pub previous_load_read_bytes: u64,
+    /// TapeAlert flags raised in this load, and in the load before.
+    #[serde(default)]
+    pub alerts: u64,
+    #[serde(default)]
+    pub last_load_alerts: u64,
+    /// How often a host went to another partition.
+    #[serde(default)]
+    pub partition_changes: u64,
     /// How often the tape was formatted.
     #[serde(default)]
     pub initialization_count: u16,
     /// Changes whenever recorded data may have changed.
     #[serde(default)]
     pub change_reference: u32,
-    /// Object number of the first encrypted block (cartridge memory 0224h).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_encrypted: Option<u64>,
-    /// Object number of the first plain block behind that (0225h).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_plain_after: Option<u64>,
+    /// What is known of encryption in each partition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption_marks: Vec<Marks>,
     /// Uses left of a cleaning cartridge.
     #[serde(default)]
     pub cleanings_left: u16,
@@ -120,6 +135,7 @@ impl CartridgeState {
             generation,
             capacity_bytes,
             early_warning_bytes: early_warning_bytes(capacity_bytes),
+            partition_bytes: Vec::new(),
             write_protected: false,
             created: crate::date::now_epoch(),
             load_count: 0,
@@ -128,10 +144,14 @@ impl CartridgeState {
             lifetime_read_bytes: 0,
             last_load_written_bytes: 0,
             last_load_read_bytes: 0,
+            previous_load_written_bytes: 0,
+            previous_load_read_bytes: 0,
+            alerts: 0,
+            last_load_alerts: 0,
+            partition_changes: 0,
             initialization_count: 0,
             change_reference: 0,
-            first_encrypted: None,
-            first_plain_after: None,
+            encryption_marks: Vec::new(),
             cleanings_left: if purpose == Purpose::Cleaning { CLEANINGS } else { 0 },
             attributes: BTreeMap::new(),
         })
@@ -150,6 +170,12 @@ impl CartridgeState {
             return refuse(format!("version {} is not known", state.version));
         }
         barcode::classify(&state.barcode)?;
+        let sum = state.partition_bytes.iter().try_fold(0u64, |sum, one| sum.checked_add(*one));
+        if sum.is_none_or(|sum| sum > state.capacity_bytes)
+            || state.partition_bytes.len() > PARTITIONS_MAX
+        {
+            return refuse("its partitions do not fit it".into());
+        }
         if state.early_warning_bytes > state.capacity_bytes {
             return refuse("early warning lies before the beginning".into());
         }
@@ -166,9 +192,27 @@ impl CartridgeState {
         format!("{:016X}", self.id)
     }
 
-    /// Data bytes before early warning.
-    pub fn early_warning_at(&self) -> u64 {
-        self.capacity_bytes - self.early_warning_bytes
+    /// How many partitions there are, at least one.
+    pub fn partitions(&self) -> u8 {
+        // `read` checked the number.
+        self.partition_bytes.len().max(1) as u8
+    }
+
+    /// Capacity of a partition in data bytes.
+    pub fn partition_capacity_bytes(&self, number: u8) -> u64 {
+        let only = if number == 0 { self.capacity_bytes } else { 0 };
+        self.partition_bytes.get(usize::from(number)).copied().unwrap_or(only)
+    }
+
+    /// Data bytes before early warning in a partition.
+    pub fn partition_early_warning_at(&self, number: u8) -> u64 {
+        let capacity = self.partition_capacity_bytes(number);
+        let zone = if self.partition_bytes.is_empty() {
+            self.early_warning_bytes
+        } else {
+            early_warning_bytes(capacity)
+        };
+        capacity.saturating_sub(zone)
     }
 
     /// Notes that a drive threads the cartridge.
@@ -176,8 +220,9 @@ impl CartridgeState {
         self.load_count += 1;
         self.last_drives.insert(0, drive.to_owned());
         self.last_drives.truncate(4);
-        self.last_load_read_bytes = 0;
-        self.last_load_written_bytes = 0;
+        self.previous_load_read_bytes = std::mem::take(&mut self.last_load_read_bytes);
+        self.previous_load_written_bytes = std::mem::take(&mut self.last_load_written_bytes);
+        self.last_load_alerts = std::mem::take(&mut self.alerts);
     }
 }
 

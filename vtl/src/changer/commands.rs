@@ -218,11 +218,18 @@ fn report_opcodes(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     opcodes::report(COMMANDS, command)
 }
 
+const TEMPERATURE: u8 = 0x0d;
+const TAPE_ALERT: u8 = 0x2e;
+
 fn log_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     let mut robot = changer.robot()?;
     let alerts = robot.state.alerts;
-    log_pages::sense(command, &[0x2e], |_| Some(log_pages::tape_alert(alerts)))?;
-    if command.transferred() >= log_pages::TAPE_ALERT_BYTES {
+    log_pages::sense(command, &[TEMPERATURE, TAPE_ALERT], |page| match page {
+        TEMPERATURE => Some(log_pages::temperature()),
+        _ => Some(log_pages::tape_alert(alerts)),
+    })?;
+    if command.byte(2) & 0x3f == TAPE_ALERT && command.transferred() >= log_pages::TAPE_ALERT_BYTES
+    {
         robot.state.alerts = 0;
         robot.commit()?;
     }

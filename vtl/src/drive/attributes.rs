@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use scsi::Sense;
 
-use super::{Drive, threaded};
+use super::{Drive, threaded, usage};
 use crate::cartridge::{Cartridge, HostAttribute, Purpose};
+use crate::generation::Generation;
 use crate::unit::inquiry::padded;
 use crate::unit::{Command, Done};
 
@@ -47,33 +48,53 @@ fn host_attribute(id: u16, format: u8) -> Option<(usize, u8)> {
         .map(|(_, length, format)| (*length, *format))
 }
 
-/// Everything that the memory holds: identifier to flags and value.
-fn all(cartridge: &Cartridge) -> BTreeMap<u16, (u8, Vec<u8>)> {
+/// Bytes that the memory keeps for what hosts write: a chip has about as much.
+const HOST_BYTES_MAX: u64 = 4_096;
+/// What hosts wrote does not fit any more (5/55/06).
+const MEMORY_FULL: Sense = Sense::new(scsi::SenseKey::IllegalRequest, 0x55, 0x06);
+
+/// Bytes that hosts' attributes take: values and heads.
+fn host_bytes(attributes: &BTreeMap<u16, HostAttribute>) -> u64 {
+    attributes.values().map(|attribute| attribute.value.len() as u64 + 5).sum()
+}
+
+/// Everything that the memory holds about a partition: identifier to flags and value.
+fn all(cartridge: &Cartridge, partition: u8) -> BTreeMap<u16, (u8, Vec<u8>)> {
     let state = &cartridge.state;
     let facts = state.generation.facts();
-    let used = cartridge.log.bytes();
-    let capacity = state.capacity_bytes;
+    let used = cartridge.recorded().get(usize::from(partition)).copied().unwrap_or(0);
+    let capacity = state.partition_capacity_bytes(partition);
+    let marks = state.marks(partition);
     let long = |value: u64| (BINARY, value.to_be_bytes().to_vec());
     let text = |value: &str, length: usize| (ASCII, padded(value, length));
-    let written: u64 = state.attributes.values().map(|a| a.value.len() as u64 + 5).sum();
+    let left = HOST_BYTES_MAX.saturating_sub(host_bytes(&state.attributes));
+    let identity = format!("{:<8}{}", crate::identity::VENDOR, state.serial());
+    let identity_bytes = |length: usize| {
+        let mut bytes = identity.as_bytes().to_vec();
+        bytes.resize(length, 0);
+        (BINARY, bytes)
+    };
     let mut attributes = BTreeMap::from([
         (0x0000, long(capacity.saturating_sub(used) / MIB)),
         (0x0001, long(capacity / MIB)),
-        (0x0002, long(0)),
+        (0x0002, long(state.last_load_alerts)),
         (0x0003, long(state.load_count)),
-        (0x0004, long(facts.memory_bytes.saturating_sub(written))),
+        (0x0004, long(left)),
         (0x0005, text("LTO-CVE", 8)),
         (0x0006, (BINARY, vec![facts.density])),
         (0x0007, (BINARY, state.initialization_count.to_be_bytes().to_vec())),
+        (0x0008, text(&state.barcode, 32)),
         (0x0009, (BINARY, state.change_reference.to_be_bytes().to_vec())),
         (0x0220, long(state.lifetime_written_bytes / MIB)),
         (0x0221, long(state.lifetime_read_bytes / MIB)),
         (0x0222, long(state.last_load_written_bytes / MIB)),
         (0x0223, long(state.last_load_read_bytes / MIB)),
         // All ones: there is none.
-        (0x0224, long(state.first_encrypted.unwrap_or(u64::MAX))),
-        (0x0225, long(state.first_plain_after.unwrap_or(u64::MAX))),
-        (0x0400, text("CAPSTAN", 8)),
+        (0x0224, long(marks.first_encrypted.unwrap_or(u64::MAX))),
+        (0x0225, long(marks.first_plain_after.unwrap_or(u64::MAX))),
+        (0x0340, (BINARY, usage::medium(state))),
+        (0x0341, (BINARY, usage::partition(state))),
+        (0x0400, text(crate::identity::VENDOR, 8)),
         (0x0401, text(&state.serial(), 32)),
         (0x0402, (BINARY, facts.length_m.to_be_bytes().to_vec())),
         (0x0403, (BINARY, 127u32.to_be_bytes().to_vec())),
@@ -83,6 +104,9 @@ fn all(cartridge: &Cartridge) -> BTreeMap<u16, (u8, Vec<u8>)> {
         (0x0407, long(facts.memory_bytes)),
         (0x0408, (BINARY, vec![if state.purpose == Purpose::Worm { 0x80 } else { 0x00 }])),
         (0x0409, (BINARY, vec![0, 0])),
+        (0x040b, (BINARY, supported_densities(state.generation))),
+        (0x1000, identity_bytes(28)),
+        (0x1001, identity_bytes(24)),
     ]);
     for (id, drive) in (0x020a..=0x020d).zip(&state.last_drives) {
         attributes.insert(id, text(drive, 40));
@@ -96,16 +120,28 @@ fn all(cartridge: &Cartridge) -> BTreeMap<u16, (u8, Vec<u8>)> {
     attributes
 }
 
+/// 040Bh: the formats that the medium can be brought to, ten bytes.
+fn supported_densities(generation: Generation) -> Vec<u8> {
+    let mut codes = vec![generation.facts().density];
+    if generation == Generation::Lto7 {
+        // An LTO-8 drive can make a type M cartridge of it.
+        codes.push(Generation::Lto7M8.facts().density);
+    }
+    codes.resize(10, 0);
+    codes
+}
+
 /// READ ATTRIBUTE: values (00h), identifiers (01h), volumes (02h), partitions (03h), identifiers
 /// that could exist (05h).
 pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let cartridge = threaded(&mut drive.medium)?;
     let first = command.number(8, 2) as u16;
     let allocation = command.number(10, 4);
-    if command.byte(5) != 0 || command.byte(7) != 0 {
+    let partition = command.byte(7);
+    if command.byte(5) != 0 || partition >= cartridge.state.partitions() {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
-    let attributes = all(cartridge);
+    let attributes = all(cartridge, partition);
     let body: Vec<u8> = match command.byte(1) & 0x1f {
         0x00 => {
             let values: Vec<u8> = attributes
@@ -123,7 +159,9 @@ pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         0x01 => attributes.keys().flat_map(|id| id.to_be_bytes()).collect(),
         0x02 | 0x03 => {
             // Two bytes follow: the first volume (partition) and how many there are.
-            command.reply(&[0, 2, 0, 1], allocation);
+            let count =
+                if command.byte(1) & 0x1f == 0x03 { cartridge.state.partitions() } else { 1 };
+            command.reply(&[0, 2, 0, count], allocation);
             return Ok(());
         }
         0x05 => {
@@ -145,7 +183,7 @@ pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 /// when the command ends.
 pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let cartridge = threaded(&mut drive.medium)?;
-    if command.byte(5) != 0 || command.byte(7) != 0 {
+    if command.byte(5) != 0 || command.byte(7) >= cartridge.state.partitions() {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
     let length = command.number(10, 4);
@@ -154,12 +192,17 @@ pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     }
     let list = command.parameters(usize::try_from(length).unwrap_or(usize::MAX))?;
     let changes = parse(list)?;
+    let mut attributes = cartridge.state.attributes.clone();
     for (id, attribute) in changes {
         match attribute {
-            Some(attribute) => cartridge.state.attributes.insert(id, attribute),
-            None => cartridge.state.attributes.remove(&id),
+            Some(attribute) => attributes.insert(id, attribute),
+            None => attributes.remove(&id),
         };
     }
+    if host_bytes(&attributes) > HOST_BYTES_MAX {
+        return Err(MEMORY_FULL.into());
+    }
+    cartridge.state.attributes = attributes;
     cartridge.save()?;
     Ok(())
 }

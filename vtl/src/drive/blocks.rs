@@ -52,7 +52,7 @@ pub(super) fn read(drive: &mut Drive, nexus: Nexus, buffer: &mut [u8]) -> Result
     let position = drive.record.position;
     let Drive { medium, staging, .. } = drive;
     let cartridge = threaded(medium)?;
-    let may_be_sealed = cartridge.state.first_encrypted.is_some_and(|first| position >= first);
+    let may_be_sealed = cartridge.first_encrypted().is_some_and(|first| position >= first);
     if !may_be_sealed && decryption != DecryptionMode::Decrypt {
         let object = cartridge.log.read_sealed(position, buffer, &mut staging.seal)?;
         if staging.seal.is_empty() {

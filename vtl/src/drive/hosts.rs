@@ -84,6 +84,7 @@ impl Drive {
         self.record = DriveRecord {
             load,
             position,
+            partition: kept.partition,
             unloaded,
             alerts: kept.alerts,
             written_bytes: kept.written_bytes,

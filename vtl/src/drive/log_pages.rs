@@ -2,17 +2,18 @@
 
 use scsi::Sense;
 
-use super::{Drive, Medium};
-use crate::cartridge::{Cartridge, Purpose};
+use super::{Drive, Medium, volume_statistics};
 use crate::unit::log_pages::{self, Parameter, tape_alert};
 use crate::unit::{Command, Done};
 
 /// All pages beside 00h, ascending.
-const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32];
+const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x0d, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32];
 const MB: u64 = 1_000_000;
-const MIB: u64 = 1 << 20;
 /// Size of the drive's buffer as page 0Ch tells it.
 const BUFFER_MB: u64 = 1_024;
+
+/// Another host reset the counters (6/2A/02).
+const LOG_PARAMETERS_CHANGED: Sense = Sense::new(scsi::SenseKey::UnitAttention, 0x2a, 0x02);
 
 /// LOG SENSE.
 pub(super) fn sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
@@ -37,6 +38,7 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
     if command.byte(1) & 0x02 != 0 {
+        drive.attentions.raise(LOG_PARAMETERS_CHANGED, Some(command.nexus));
         drive.record.written_bytes = 0;
         drive.record.read_bytes = 0;
         drive.record.write_errors = 0;
@@ -60,12 +62,13 @@ fn page(drive: &Drive, code: u8, here: u64) -> Vec<Parameter> {
         0x02 => errors(record.write_errors, record.written_bytes),
         0x03 => errors(record.read_errors, record.read_bytes),
         0x0c => sequential_access(drive, here),
+        0x0d => log_pages::temperature(),
         0x11 => vec![Parameter::binary(0x0000, &device_status(drive))],
         0x12 => vec![Parameter::binary(0x0000, &record.alerts.to_be_bytes())],
-        0x17 => volume_statistics(drive),
+        0x17 => volume_statistics::page(drive),
         0x1b | 0x32 => compression(drive),
         0x2e => tape_alert(record.alerts),
-        0x31 => capacity(drive),
+        0x31 => volume_statistics::capacity(drive),
         _ => Vec::new(),
     }
 }
@@ -86,11 +89,14 @@ fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
         Parameter::number(0x0003, record.read_bytes, 8),
     ];
     if let Medium::Threaded(cartridge) = &drive.medium {
-        let state = &cartridge.state;
         parameters.extend([
             Parameter::number(0x0004, cartridge.log.bytes() / MB, 4),
-            Parameter::number(0x0005, state.early_warning_at() / MB, 4),
-            Parameter::number(0x0006, state.early_warning_bytes / MB, 4),
+            Parameter::number(0x0005, cartridge.early_warning_at() / MB, 4),
+            Parameter::number(
+                0x0006,
+                (cartridge.capacity_bytes() - cartridge.early_warning_at()) / MB,
+                4,
+            ),
             Parameter::number(0x0007, here / MB, 4),
         ]);
     }
@@ -124,57 +130,6 @@ fn device_status(drive: &Drive) -> [u8; 4] {
     }
 }
 
-fn volume_statistics(drive: &Drive) -> Vec<Parameter> {
-    let Medium::Threaded(cartridge) = &drive.medium else {
-        // Page not valid: there is no volume.
-        return vec![Parameter::number(0x0000, 0, 1)];
-    };
-    let state = &cartridge.state;
-    let used = cartridge.log.bytes();
-    let worm = state.purpose == Purpose::Worm;
-    vec![
-        Parameter::number(0x0000, 1, 1),
-        Parameter::number(0x0001, state.load_count, 8),
-        Parameter::number(0x0002, state.lifetime_written_bytes / DATA_SET_BYTES, 8),
-        Parameter::number(0x0003, 0, 4),
-        Parameter::number(0x0004, 0, 4),
-        Parameter::number(0x0007, state.lifetime_read_bytes / DATA_SET_BYTES, 8),
-        Parameter::number(0x0008, 0, 4),
-        Parameter::number(0x0009, drive.record.read_errors, 4),
-        Parameter::number(0x000e, state.last_load_written_bytes / MB, 8),
-        Parameter::number(0x000f, state.last_load_read_bytes / MB, 8),
-        Parameter::number(0x0010, state.lifetime_written_bytes / MB, 8),
-        Parameter::number(0x0011, state.lifetime_read_bytes / MB, 8),
-        Parameter::number(0x0012, 100, 8),
-        Parameter::number(0x0013, 100, 8),
-        Parameter::number(0x0016, state.capacity_bytes / MB, 4),
-        Parameter::number(0x0017, used / MB, 4),
-        Parameter::text(0x0040, &format!("{:<32}", state.serial())),
-        Parameter::number(0x0080, u64::from(state.write_protected), 1),
-        Parameter::number(0x0081, u64::from(worm), 1),
-        Parameter::number(0x0101, state.load_count, 4),
-        Parameter::number(0x0102, passes(cartridge), 4),
-        per_partition(0x0202, state.capacity_bytes),
-        per_partition(0x0203, used),
-        per_partition(0x0204, state.capacity_bytes.saturating_sub(used)),
-    ]
-}
-
-/// LTO groups data in sets of about this size.
-const DATA_SET_BYTES: u64 = 2_500_000;
-
-/// How often the middle of the tape passed the head: once for each time the whole tape was moved.
-fn passes(cartridge: &Cartridge) -> u64 {
-    let moved = cartridge.state.lifetime_written_bytes + cartridge.state.lifetime_read_bytes;
-    moved / cartridge.state.capacity_bytes.max(1)
-}
-
-/// A list with one record: length of the rest, reserved, partition 0, value in MB.
-fn per_partition(code: u16, bytes: u64) -> Parameter {
-    let value = u32::try_from(bytes / MB).unwrap_or(u32::MAX).to_be_bytes();
-    Parameter::binary(code, &[&[0x07, 0, 0, 0][..], &value].concat())
-}
-
 fn compression(drive: &Drive) -> Vec<Parameter> {
     let read = drive.record.read_bytes;
     let written = drive.record.written_bytes;
@@ -186,20 +141,4 @@ fn compression(drive: &Drive) -> Vec<Parameter> {
         parameters.extend(pair(code, bytes));
     }
     parameters
-}
-
-fn capacity(drive: &Drive) -> Vec<Parameter> {
-    let (remaining, maximum) = match &drive.medium {
-        Medium::Threaded(cartridge) => {
-            let capacity = cartridge.state.capacity_bytes;
-            (capacity.saturating_sub(cartridge.log.bytes()) / MIB, capacity / MIB)
-        }
-        _ => (0, 0),
-    };
-    vec![
-        Parameter::number(1, remaining, 4),
-        Parameter::number(2, 0, 4),
-        Parameter::number(3, maximum, 4),
-        Parameter::number(4, 0, 4),
-    ]
 }

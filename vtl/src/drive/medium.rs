@@ -25,7 +25,8 @@ pub(super) fn load_unload(drive: &mut Drive, command: &mut Command<'_, '_>) -> D
 fn load_medium(drive: &mut Drive) -> Done {
     if !matches!(drive.medium, Medium::Unloaded) {
         // Loading a loaded tape only rewinds it.
-        threaded(&mut drive.medium)?;
+        threaded(&mut drive.medium)?.select_partition(0);
+        drive.record.partition = 0;
         drive.record.position = 0;
         return Ok(());
     }
@@ -98,21 +99,26 @@ pub(super) fn erase(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
     Ok(())
 }
 
-/// FORMAT MEDIUM, to one partition.
+/// FORMAT MEDIUM: to one partition (0), or to those that page 11h asks for (1, and 2, which formats
+/// to one before). Without a question it keeps those that there are.
 pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     refuse_worm(drive)?;
     transfer::check_writable(drive)?;
-    if drive.record.position != 0 {
+    if drive.record.position != 0 || drive.record.partition != 0 {
         return Err(Sense::NOT_AT_BEGINNING.into());
     }
-    if command.byte(2) & 0x0f != 0 || command.number(3, 2) != 0 {
+    if command.number(3, 2) != 0 {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
     let cartridge = threaded(&mut drive.medium)?;
+    let partition_bytes = match (command.byte(2) & 0x0f, drive.record.layout) {
+        (0, _) => Vec::new(),
+        (1 | 2, Some(layout)) => layout.capacities(&cartridge.state)?,
+        (1 | 2, None) => cartridge.state.partition_bytes.clone(),
+        _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),
+    };
     transfer::note_change(&mut drive.wrote, cartridge);
-    cartridge.truncate(0)?;
-    cartridge.log.checkpoint()?;
-    cartridge.state.initialization_count = cartridge.state.initialization_count.wrapping_add(1);
-    cartridge.save()?;
+    cartridge.format(&partition_bytes)?;
+    drive.record.layout = None;
     Ok(())
 }

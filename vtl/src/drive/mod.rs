@@ -13,6 +13,7 @@ mod density;
 mod encryption;
 mod faults;
 mod hosts;
+mod layout;
 mod log_pages;
 mod medium;
 mod mode_pages;
@@ -21,6 +22,8 @@ mod record;
 mod security;
 pub(crate) mod slots;
 mod transfer;
+mod usage;
+mod volume_statistics;
 
 use std::fs::File;
 use std::path::Path;
@@ -209,6 +212,10 @@ impl Drive {
     /// Raises a TapeAlert flag; LOG SENSE 2Eh clears it.
     fn raise_alert(&mut self, number: u32) {
         self.record.alerts |= flag_bit(number);
+        if let Medium::Threaded(cartridge) = &mut self.medium {
+            // The memory keeps it for whoever loads the cartridge next.
+            cartridge.state.alerts |= flag_bit(number);
+        }
     }
 
     /// How the drive appears in a cartridge's memory: vendor, then serial number.
@@ -234,6 +241,8 @@ impl Drive {
             self.medium = Medium::Empty;
             self.record.load = load;
             self.record.position = 0;
+            self.record.partition = 0;
+            self.record.layout = None;
             self.record.unloaded = false;
             self.hosts.allow_removal();
             self.attentions.raise(Sense::MEDIUM_CHANGED, None);
@@ -259,7 +268,10 @@ impl Drive {
     fn thread(&mut self, barcode: &str) -> Result<()> {
         self.wrote = false;
         self.medium = match self.open_medium(barcode) {
-            Ok(Ok(cartridge)) => {
+            Ok(Ok(mut cartridge)) => {
+                if !cartridge.select_partition(self.record.partition) {
+                    self.record.partition = 0;
+                }
                 // A power cut may have shortened the tape behind a position that was never stored
                 // durably.
                 self.record.position = self.record.position.min(cartridge.log.objects());
@@ -297,9 +309,18 @@ impl Drive {
         Cartridge::open(&folder).map(Ok)
     }
 
+    /// What the memory of the threaded cartridge holds.
+    fn cartridge_state(&self) -> Option<&CartridgeState> {
+        match &self.medium {
+            Medium::Threaded(cartridge) => Some(&cartridge.state),
+            _ => None,
+        }
+    }
+
     /// Lets go of the cartridge's files; data and memory are durable afterwards.
     fn unthread(&mut self) -> Result<()> {
         self.record.position = 0;
+        self.record.partition = 0;
         self.encryption.demounted();
         match std::mem::replace(&mut self.medium, Medium::Unloaded) {
             Medium::Threaded(cartridge) => cartridge.close(),

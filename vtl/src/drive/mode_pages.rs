@@ -5,6 +5,7 @@
 
 use scsi::Sense;
 
+use super::layout::{self, Layout};
 use super::{Drive, Medium};
 use crate::cartridge::Purpose;
 use crate::generation::{Access, BLOCK_BYTES_MAX};
@@ -98,7 +99,11 @@ impl ModePages for Drive {
                 // Write mode 0, short erase mode 2: ERASE without LONG ends the tape there.
                 vec![0, 0x02, high, low]
             }
-            (MEDIUM_PARTITION, false) => self.partition_page(),
+            (MEDIUM_PARTITION, true) => layout::changeable(self.cartridge_state()),
+            (MEDIUM_PARTITION, false) => {
+                let asked = if default { None } else { self.record.layout };
+                layout::page(asked, self.cartridge_state())
+            }
             (INFORMATIONAL_EXCEPTIONS, false) => vec![0x08, 0x03],
             (MEDIUM_CONFIGURATION, false) => match &self.medium {
                 Medium::Threaded(cartridge) if cartridge.state.purpose == Purpose::Worm => {
@@ -118,22 +123,8 @@ fn body_length(code: PageCode) -> usize {
         ERROR_RECOVERY | CONTROL | INFORMATIONAL_EXCEPTIONS => 10,
         DEVICE_CONFIGURATION_EXTENSION => 28,
         MEDIUM_CONFIGURATION => 30,
+        MEDIUM_PARTITION => layout::PAGE_BYTES,
         _ => 14,
-    }
-}
-
-impl Drive {
-    /// One partition; its size in units of 10⁹ bytes.
-    fn partition_page(&self) -> Vec<u8> {
-        let size = match &self.medium {
-            Medium::Threaded(cartridge) => {
-                u16::try_from(cartridge.state.capacity_bytes / 1_000_000_000).unwrap_or(u16::MAX)
-            }
-            _ => 0,
-        };
-        let [high, low] = size.to_be_bytes();
-        // PSUM 11b: units of ten to the power of the exponent in byte 6.
-        vec![0, 0, 0x18, 0x03, 9, 0, high, low]
     }
 }
 
@@ -179,6 +170,12 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
             }
             (DEVICE_CONFIGURATION_EXTENSION, [_, _, high, low, ..]) => {
                 new.pews_mb = u16::from_be_bytes([*high, *low]);
+            }
+            (MEDIUM_PARTITION, body) if *body != drive.page(MEDIUM_PARTITION, Values::Current) => {
+                let layout = Layout::from_page(body).ok_or(wrong)?;
+                // Refused now and not when the tape is to be formatted.
+                drive.cartridge_state().map_or(Ok(Vec::new()), |state| layout.capacities(state))?;
+                new.layout = Some(layout);
             }
             _ => {}
         }

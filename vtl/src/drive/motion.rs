@@ -111,21 +111,23 @@ fn filemarks_back(log: &mut ObjectLog, position: u64, count: u64) -> Result<Land
 
 /// LOCATE(10). The BT bit (device-specific addresses) is taken as clear, as drives do.
 pub(super) fn locate_10(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    let change_partition = command.byte(1) & 0x02 != 0;
-    if change_partition && command.byte(8) != 0 {
-        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    if command.byte(1) & 0x02 != 0 {
+        change_partition(drive, command.byte(8))?;
     }
     locate_object(drive, command.number(3, 4))
 }
 
 /// LOCATE(16): by object, by file, to the end of data.
 pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    let change_partition = command.byte(1) & 0x02 != 0;
-    if change_partition && command.byte(3) != 0 {
+    let destination = command.number(4, 8);
+    let kind = command.byte(1) >> 3 & 0x07;
+    if !matches!(kind, 0 | 1 | 3) {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
-    let destination = command.number(4, 8);
-    match command.byte(1) >> 3 & 0x07 {
+    if command.byte(1) & 0x02 != 0 {
+        change_partition(drive, command.byte(3))?;
+    }
+    match kind {
         0 => locate_object(drive, destination),
         1 => {
             let log = synchronise(drive)?;
@@ -137,12 +139,27 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
             // before.
             land(drive, found)
         }
-        3 => {
+        _ => {
             let end = synchronise(drive)?.objects();
             land(drive, Some(end))
         }
-        _ => Err(Sense::INVALID_FIELD_IN_CDB.into()),
     }
+}
+
+/// The CP bit: to the begin of another partition, from where the destination counts.
+fn change_partition(drive: &mut Drive, number: u8) -> Done {
+    synchronise(drive)?;
+    let cartridge = threaded(&mut drive.medium)?;
+    if number == cartridge.partition() {
+        return Ok(());
+    }
+    if !cartridge.select_partition(number) {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    cartridge.state.partition_changes += 1;
+    drive.record.partition = number;
+    drive.record.position = 0;
+    Ok(())
 }
 
 fn locate_object(drive: &mut Drive, object: u64) -> Done {
@@ -172,7 +189,8 @@ pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) ->
     let cartridge = threaded(&mut drive.medium)?;
     let file = cartridge.log.file_at(position)?;
     let bytes = cartridge.log.bytes_before(position)?;
-    let early_warning = cartridge.state.early_warning_at();
+    let early_warning = cartridge.early_warning_at();
+    let partition = cartridge.partition();
     let mut flags = 0;
     if position == 0 {
         flags |= BEGINNING;
@@ -191,7 +209,7 @@ pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) ->
                 flags |= LOCATION_UNKNOWN;
                 0
             });
-            fill(&mut reply, 0, &[flags]);
+            fill(&mut reply, 0, &[flags, partition]);
             fill(&mut reply, 4, &place.to_be_bytes());
             fill(&mut reply, 8, &place.to_be_bytes());
             command.reply(&reply, u64::MAX);
@@ -199,13 +217,14 @@ pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) ->
         0x06 if allocation == 0 => {
             let mut reply = [0u8; 32];
             fill(&mut reply, 0, &[flags]);
+            fill(&mut reply, 4, &u32::from(partition).to_be_bytes());
             fill(&mut reply, 8, &position.to_be_bytes());
             fill(&mut reply, 16, &u64::from(file).to_be_bytes());
             command.reply(&reply, u64::MAX);
         }
         0x08 => {
             let mut reply = [0u8; 32];
-            fill(&mut reply, 0, &[flags, 0, 0x00, 0x1c]);
+            fill(&mut reply, 0, &[flags, partition, 0x00, 0x1c]);
             fill(&mut reply, 8, &position.to_be_bytes());
             fill(&mut reply, 16, &position.to_be_bytes());
             command.reply(&reply, allocation);

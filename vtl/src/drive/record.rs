@@ -17,13 +17,14 @@
 //! | 44 | 1 | compression 0 or 1 |
 //! | 45 | 1 | buffered mode 0 or 1 |
 //! | 46 | 1 | D_SENSE 0 or 1 |
-//! | 47 | 1 | zero |
+//! | 47 | 1 | partition |
 //! | 48 | 8 | TapeAlert flags, flag 1 most significant |
 //! | 56 | 8 | bytes written since power on |
 //! | 64 | 8 | bytes read since power on |
 //! | 72 | 8 | write errors |
 //! | 80 | 8 | read errors |
-//! | 88 | 32 | zero |
+//! | 88 | 12 | layout that MODE SELECT of page 11h asked for, for the next FORMAT MEDIUM |
+//! | 100 | 20 | zero |
 //! | 120 | 8 | CRC-64 of bytes 0 to 119 |
 
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,7 @@ use std::path::Path;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::layout::{LAYOUT_BYTES, Layout};
 use crate::durable::crc64;
 use crate::error::{Named, Result};
 
@@ -61,13 +63,14 @@ struct RecordBytes {
     compression: u8,
     buffered: u8,
     descriptor_sense: u8,
-    reserved: u8,
+    partition: u8,
     alerts: U64,
     written_bytes: U64,
     read_bytes: U64,
     write_errors: U64,
     read_errors: U64,
-    reserved_2: [u8; 32],
+    layout: [u8; LAYOUT_BYTES],
+    reserved: [u8; 20],
     check: U64,
 }
 
@@ -78,8 +81,12 @@ const _: () = assert!(size_of::<RecordBytes>() == RECORD);
 pub(crate) struct DriveRecord {
     /// Number of the load that this is about; 0 without a cartridge.
     pub load: u64,
-    /// Number of the next object.
+    /// Number of the next object in the partition.
     pub position: u64,
+    /// Partition that the tape stands in.
+    pub partition: u8,
+    /// Partitions that the next FORMAT MEDIUM may make.
+    pub layout: Option<Layout>,
     /// The cartridge is in the drive but not threaded.
     pub unloaded: bool,
     /// PREVENT ALLOW MEDIUM REMOVAL is in force for this machine.
@@ -123,6 +130,8 @@ impl DriveRecord {
         DriveRecord {
             load: 0,
             position: 0,
+            partition: 0,
+            layout: None,
             unloaded: false,
             prevented: false,
             prevented_by_session: false,
@@ -163,13 +172,14 @@ impl DriveRecord {
             compression: self.compression.into(),
             buffered: self.buffered.into(),
             descriptor_sense: self.descriptor_sense.into(),
-            reserved: 0,
+            partition: self.partition,
             alerts: self.alerts.into(),
             written_bytes: self.written_bytes.into(),
             read_bytes: self.read_bytes.into(),
             write_errors: self.write_errors.into(),
             read_errors: self.read_errors.into(),
-            reserved_2: [0; 32],
+            layout: self.layout.map_or([0; LAYOUT_BYTES], |layout| layout.to_bytes()),
+            reserved: [0; 20],
             check: 0.into(),
         };
         record.check = crc64(&[record.as_bytes().get(..CHECKED).unwrap_or_default()]).into();
@@ -189,6 +199,8 @@ impl DriveRecord {
         Some(DriveRecord {
             load: record.load.get(),
             position: record.position.get(),
+            partition: record.partition,
+            layout: Layout::from_bytes(&record.layout),
             unloaded: flags & UNLOADED != 0,
             prevented: flags & PREVENTED != 0,
             prevented_by_session: flags & PREVENTED_BY_SESSION != 0,
@@ -276,6 +288,9 @@ mod tests {
         let mut record = DriveRecord::power_on();
         record.load = 7;
         record.position = u64::MAX - 1;
+        record.partition = 3;
+        record.layout = Layout::from_bytes(&[1, 0x3c, 9, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0]);
+        assert!(record.layout.is_some());
         record.unloaded = true;
         record.pews_mb = 512;
         record.alerts = 1 << 63;

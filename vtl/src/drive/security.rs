@@ -90,7 +90,7 @@ impl Drive {
             ParametersControl::Hosts
         };
         status.volume_has_encrypted = match &self.medium {
-            Medium::Threaded(cartridge) => cartridge.state.first_encrypted.is_some(),
+            Medium::Threaded(cartridge) => cartridge.state.has_encrypted(),
             _ => false,
         };
         status

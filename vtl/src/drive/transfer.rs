@@ -228,7 +228,7 @@ fn write_block(
     let cartridge = threaded(&mut drive.medium)?;
     let length = block.len() as u64;
     let before = cartridge.log.bytes_before(position)?;
-    if before.saturating_add(length) > cartridge.state.capacity_bytes {
+    if before.saturating_add(length) > cartridge.capacity_bytes() {
         return Err(Sense::VOLUME_OVERFLOW.with_information(residual).into());
     }
     note_change(&mut drive.wrote, cartridge);
@@ -240,7 +240,7 @@ fn write_block(
     cartridge.state.lifetime_written_bytes += length;
     cartridge.state.last_load_written_bytes += length;
     let after = before + length;
-    let early_warning = cartridge.state.early_warning_at();
+    let early_warning = cartridge.early_warning_at();
     let programmable = early_warning.saturating_sub(pews_bytes);
     Ok(if after >= early_warning {
         Some(Sense::EARLY_WARNING)
@@ -275,7 +275,7 @@ pub(super) fn write_filemarks(drive: &mut Drive, command: &mut Command<'_, '_>) 
         cartridge.log.flush()?;
     }
     let at = cartridge.log.bytes_before(drive.record.position)?;
-    if count > 0 && at >= cartridge.state.early_warning_at() {
+    if count > 0 && at >= cartridge.early_warning_at() {
         return Err(Sense::EARLY_WARNING.into());
     }
     Ok(())

@@ -102,6 +102,7 @@ impl Library {
         progress: &dyn Progress,
     ) -> Result<InterchangeReport> {
         self.with_cartridge(barcode, |cartridge| {
+            refuse_partitions(cartridge)?;
             fs::create_dir_all(out_dir).named(out_dir)?;
             if fs::read_dir(out_dir).named(out_dir)?.next().is_some() {
                 return Err(Error::Import {
@@ -136,6 +137,7 @@ impl Library {
             self.add_for_import(barcode, &index, options, needed)?;
         }
         let result = self.with_cartridge(barcode, |cartridge| {
+            refuse_partitions(cartridge)?;
             let objects = cartridge.log.objects();
             if objects > 0 && !options.force {
                 return Err(Error::CartridgeNotBlank { barcode: barcode.into(), objects });
@@ -204,6 +206,16 @@ fn refuse(path: &Path, reason: impl Into<String>) -> Error {
     Error::Import { path: path.to_path_buf(), reason: reason.into() }
 }
 
+/// The exported form has one partition.
+fn refuse_partitions(cartridge: &Cartridge) -> Result<()> {
+    match cartridge.state.partitions() {
+        1 => Ok(()),
+        partitions => {
+            Err(Error::Partitioned { barcode: cartridge.state.barcode.clone(), partitions })
+        }
+    }
+}
+
 /// A tape file being written out.
 struct OpenFile {
     path: PathBuf,
@@ -245,7 +257,7 @@ fn export(
     // to be had here. Said before a file is written, and once more for each block.
     let encrypted =
         |barcode: &str, object| Error::Encrypted { barcode: barcode.to_owned(), object };
-    if let Some(object) = cartridge.state.first_encrypted {
+    if let Some(object) = cartridge.first_encrypted() {
         return Err(encrypted(&cartridge.state.barcode, object));
     }
     for object in 0..cartridge.log.objects() {

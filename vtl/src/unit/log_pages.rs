@@ -81,6 +81,12 @@ pub(crate) fn sense(
     Ok(())
 }
 
+/// Page 0Dh (SPC-4 §7.3.19): the temperature in degrees Celsius. It is always agreeable here.
+pub(crate) fn temperature() -> Vec<Parameter> {
+    const CELSIUS: u8 = 28;
+    vec![Parameter::binary(0x0000, &[0, CELSIUS])]
+}
+
 /// Bytes of a whole reply with page 2Eh.
 pub(crate) const TAPE_ALERT_BYTES: usize = 4 + 64 * 5;
 

@@ -208,7 +208,10 @@ fn pages() {
     let reply = changer.data_in(&[0x1a, 8, 0x1e, 0, 255, 0], 255);
     assert_eq!(reply[4..], [0x1e, 2, 0, 0]);
     // LOG SENSE: the list, TapeAlert, and a page that is not there.
-    assert_eq!(changer.data_in(&[0x4d, 0, 0x40, 0, 0, 0, 0, 1, 0, 0], 256), [0, 0, 0, 2, 0, 0x2e]);
+    assert_eq!(
+        changer.data_in(&[0x4d, 0, 0x40, 0, 0, 0, 0, 1, 0, 0], 256),
+        [0, 0, 0, 3, 0, 0x0d, 0x2e]
+    );
     let reply = changer.data_in(&[0x4d, 0, 0x2e, 0, 0, 0, 0, 4, 0, 0], 1024);
     assert_eq!((reply.len(), &reply[..4]), (324, &[0x2e, 0, 0x01, 0x40][..]));
     changer.fails(&[0x4d, 0, 0x51, 0, 0, 0, 0, 4, 0, 0], (5, 0x24, 0));

@@ -17,6 +17,7 @@ mod hosts;
 mod interchange;
 mod model;
 mod pages;
+mod partitions;
 mod reservations;
 mod sharing;
 mod tape;

@@ -139,7 +139,7 @@ fn log_pages() {
     drive.write_example();
     let list = drive.data_in(&[0x4d, 0, 0x40, 0, 0, 0, 0, 1, 0, 0], 256);
     let pages = list[4..].to_vec();
-    assert_eq!(pages, [0, 2, 3, 0x0c, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32]);
+    assert_eq!(pages, [0, 2, 3, 0x0c, 0x0d, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32]);
     for page in &pages[1..] {
         // PC 0 works like PC 1; four bytes tell the length; parameters fill it exactly.
         let head = drive.data_in(&[0x4d, 0, *page, 0, 0, 0, 0, 0, 4, 0], 4);
@@ -173,6 +173,65 @@ fn log_pages() {
     drive.good(&[0x4c, 2, 0xc0, 0, 0, 0, 0, 0, 0, 0]);
     let counters = drive.data_in(&[0x4d, 0, 0x42, 0, 0, 0, 5, 16, 0, 0], 4096);
     assert_eq!(counters[8..16], [0; 8]);
+}
+
+/// Codes and values of a log page.
+fn parameters(page: &[u8]) -> Vec<(u16, Vec<u8>)> {
+    let mut rest = &page[4..];
+    let mut parameters = Vec::new();
+    while let [high, low, _, length, tail @ ..] = rest {
+        let (value, next) = tail.split_at(usize::from(*length));
+        parameters.push((u16::from_be_bytes([*high, *low]), value.to_vec()));
+        rest = next;
+    }
+    parameters
+}
+
+#[test]
+fn volume_statistics_to_the_byte() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    for _ in 0..8 {
+        assert_eq!(drive.write(&pattern(3, 1_000_000)), None);
+    }
+    let page = drive.data_in(&[0x4d, 0, 0x57, 0, 0, 0, 0, 16, 0, 0], 4096);
+    let parameters = parameters(&page);
+    let value = |code: u16| {
+        parameters.iter().find(|(known, _)| *known == code).map(|(_, value)| value.clone())
+    };
+    for required in [
+        0x00, 0x01, 0x02, 0x04, 0x07, 0x09, 0x10, 0x11, 0x16, 0x17, 0x40, 0x80, 0x81, 0x101, 0x102,
+        0x202, 0x203, 0x204,
+    ] {
+        assert!(value(required).is_some(), "{required:04x}");
+    }
+    assert_eq!(value(0x0000).unwrap(), [1]);
+    assert_eq!(value(0x0010).unwrap(), 8u64.to_be_bytes());
+    assert_eq!(value(0x0017).unwrap(), 8u32.to_be_bytes());
+    assert_eq!(value(0x0019).unwrap(), [100]);
+    assert_eq!(value(0x0042).unwrap(), format!("{:<32}", "CAP001L8").into_bytes());
+    // One record of eight bytes a partition.
+    assert_eq!(value(0x0202).unwrap(), [7, 0, 0, 0, 0, 0, 0, 67]);
+    assert_eq!(value(0x0203).unwrap(), [7, 0, 0, 0, 0, 0, 0, 8]);
+    assert_eq!(value(0x0204).unwrap(), [7, 0, 0, 0, 0, 0, 0, 59]);
+    // Temperature, of drive and robot.
+    for host in [&mut drive, &mut rig.changer()] {
+        host.settle();
+        let page = host.data_in(&[0x4d, 0, 0x4d, 0, 0, 0, 0, 1, 0, 0], 64);
+        assert_eq!(page, [0x0d, 0, 0, 6, 0, 0, 3, 2, 0, 28]);
+    }
+}
+
+#[test]
+fn another_host_learns_that_counters_were_reset() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let session = rig.library.host_session("iqn.test:counters,i,0x1").unwrap();
+    let mut other = Host(Box::new(session.drive(0).unwrap()));
+    other.settle();
+    drive.good(&[0x4c, 2, 0xc0, 0, 0, 0, 0, 0, 0, 0]);
+    other.fails(&[0; 6], (6, 0x2a, 2));
+    drive.good(&[0; 6]);
 }
 
 #[test]
@@ -278,4 +337,64 @@ fn cartridge_memory() {
         [0, 2, 0, 1]
     );
     assert!(other.data_in(&[0x8c, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0], 4096).len() > 40);
+}
+
+#[test]
+fn cartridge_memory_tells_of_loads_and_of_what_went_wrong() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let read = |drive: &mut Host| {
+        drive.data_in(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0], 32768)
+    };
+    for _ in 0..3 {
+        assert_eq!(drive.write(&pattern(1, 1 << 20)), None);
+    }
+    // Removal refused: TapeAlert 10.
+    drive.good(&[0x1e, 0, 0, 0, 1, 0]);
+    drive.fails(&[0x1b, 0, 0, 0, 0, 0], (5, 0x53, 2));
+    drive.good(&[0x1e, 0, 0, 0, 0, 0]);
+    let memory = read(&mut drive);
+    let value = |memory: &[u8], id: u16| attribute(memory, id).unwrap().1;
+    assert_eq!(value(&memory, 0x0002), [0; 8]);
+    assert_eq!(value(&memory, 0x0008), format!("{:<32}", "CAP001L8").into_bytes());
+    let history = value(&memory, 0x0340);
+    assert_eq!((history.len(), &history[..6]), (90, &[0, 0, 0, 0, 0, 3][..]));
+    assert_eq!(value(&memory, 0x0341).len(), 60);
+    assert_eq!(value(&memory, 0x040b), [0x5e, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!((value(&memory, 0x1000).len(), value(&memory, 0x1001).len()), (28, 24));
+    // The next load remembers this one.
+    drive.good(&[0x1b, 0, 0, 0, 0, 0]);
+    drive.good(&[0x1b, 0, 0, 0, 1, 0]);
+    drive.settle();
+    let memory = read(&mut drive);
+    assert_eq!(value(&memory, 0x0002), (1u64 << 54).to_be_bytes());
+    let history = value(&memory, 0x0340);
+    assert_eq!(history[..6], [0; 6]);
+    assert_eq!(history[24..30], [0, 0, 0, 0, 0, 3]);
+    assert_eq!(value(&memory, 0x0222), [0; 8]);
+}
+
+#[test]
+fn the_cartridge_memory_can_be_full() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    let left = |drive: &mut Host| {
+        let reply = drive.data_in(&[0x8c, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 1, 0, 0, 0], 256);
+        u64::from_be_bytes(attribute(&reply, 0x0004).unwrap().1.try_into().unwrap())
+    };
+    let before = left(&mut drive);
+    assert_eq!(write_attribute(&mut drive, 0x1400, 0, &[1; 1000]), None);
+    assert_eq!(left(&mut drive), before - 1005);
+    let mut id = 0x1401;
+    let refused = loop {
+        match write_attribute(&mut drive, id, 0, &[1; 1000]) {
+            None => id += 1,
+            refused => break refused,
+        }
+    };
+    assert_eq!(refused, Some((5, 0x55, 6)));
+    assert_eq!(before, left(&mut drive) + u64::from(id - 0x1400) * 1005);
+    // What is removed makes room.
+    assert_eq!(write_attribute(&mut drive, 0x1400, 0, &[]), None);
+    assert_eq!(write_attribute(&mut drive, id, 0, &[1; 1000]), None);
 }

@@ -500,7 +500,7 @@ fn format_and_erase() {
     drive.write_example();
     drive.fails(&[0x04, 0, 0, 0, 0, 0], (5, 0x3b, 0x0c));
     drive.rewind();
-    drive.fails(&[0x04, 0, 1, 0, 0, 0], (5, 0x24, 0));
+    drive.fails(&[0x04, 0, 3, 0, 0, 0], (5, 0x24, 0));
     drive.good(&[0x04, 1, 0, 0, 0, 0]);
     assert_eq!(drive.read_block(10).1.map(|s| code(&s)), Some((8, 0, 5)));
     drive.write_example();
