@@ -10,7 +10,8 @@
 //!   picks apart SCSI bytes;
 //! * [`iscsi`]: the protocol that carries commands over TCP, for both sides;
 //! * [`address`]: the one form in which a user names a device, and [`discover`], which finds those of
-//!   this machine.
+//!   this machine;
+//! * [`transcript`]: what a device answered, as a text that can be sent and played.
 
 pub mod address;
 pub mod command;
@@ -21,6 +22,7 @@ pub mod sense;
 pub mod sg;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transcript;
 pub mod transport;
 
 pub use address::{Address, AddressError, VtlUnit};

@@ -24,7 +24,10 @@
 use std::fmt;
 
 mod condition;
+mod exception;
 mod text;
+
+pub use exception::ElementException;
 
 #[cfg(test)]
 mod tests;

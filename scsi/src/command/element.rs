@@ -13,13 +13,18 @@
 //! Flags of a descriptor: FULL 01h, ImpExp 02h, EXCEPT 04h, ACCESS 08h, ExEnab 10h, InEnab 20h. Byte 9:
 //! SVALID 80h, INVERT 40h, ED 08h, medium type bits 2–0.
 //!
-//! Libraries deviate from this in every way one can think of, so [`parse_status`] uses what it can:
-//! counts that disagree with the data are cut to the data, a descriptor too short for its tags has no
-//! tag, an identifier that does not decode is no identifier. A reply whose own structure is broken (no
-//! header, descriptors of length 0) is an error, and one that announces more than was sent says so
-//! ([`StatusReply::is_cut`]), since otherwise elements would be missing silently.
+//! Libraries deviate from this in every way one can think of: how replies are read in spite of that is told in
+//! `reply`, how they are asked for so that every library answers is the business of crate `changer`.
 
-use super::fields::{Fields, be24, padded, text};
+mod build;
+mod reply;
+
+pub use build::build_status;
+pub use reply::{Oddity, StatusReply, parse_status};
+
+use std::fmt;
+
+use super::fields::be24;
 use super::{Cdb, fetch, opcode, send, timeout};
 use crate::transport::{Error, Transport};
 
@@ -64,6 +69,17 @@ impl ElementType {
             4 => Some(ElementType::Drive),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ElementType::Transport => "transport",
+            ElementType::Storage => "storage",
+            ElementType::ImportExport => "import/export",
+            ElementType::Drive => "drive",
+        })
     }
 }
 
@@ -134,15 +150,6 @@ pub struct Page {
     pub kind: ElementType,
     /// The elements, in the order sent.
     pub elements: Vec<Element>,
-}
-
-/// A decoded reply of READ ELEMENT STATUS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusReply {
-    /// The elements, by type, as far as they were sent whole.
-    pub pages: Vec<Page>,
-    /// The header announces more bytes than there are: elements are missing behind the last one.
-    pub is_cut: bool,
 }
 
 /// What is asked of READ ELEMENT STATUS.
@@ -226,7 +233,20 @@ impl StatusRequest {
         if reply.is_cut && bytes.len() < allocation {
             return Err(Error::Malformed {
                 opcode: opcode::READ_ELEMENT_STATUS,
-                reason: format!("only {} bytes sent, the header announces more", bytes.len()),
+                reason: format!(
+                    "the reply is {} bytes short: {} sent, {} announced, so that elements behind {} are \
+                     missing; look for newer firmware of the library",
+                    reply.announced.saturating_sub(bytes.len()).max(1),
+                    bytes.len(),
+                    reply.announced,
+                    reply
+                        .pages
+                        .iter()
+                        .flat_map(|page| &page.elements)
+                        .map(|one| one.address)
+                        .max()
+                        .map_or_else(|| "the first".to_string(), |last| format!("address {last}")),
+                ),
             });
         }
         // A changer that starts below the address asked for would make a loop over addresses endless.
@@ -239,175 +259,6 @@ impl StatusRequest {
             }),
             _ => Ok(reply),
         }
-    }
-}
-
-/// Decodes the reply of READ ELEMENT STATUS. No elements give an empty list.
-pub fn parse_status(bytes: &[u8]) -> Result<StatusReply, Error> {
-    let header = Fields::new(opcode::READ_ELEMENT_STATUS, "element status", bytes);
-    let count = header.u16(2)?;
-    let byte_count = header.u24(5)? as usize;
-    if count == 0 || byte_count == 0 {
-        return Ok(StatusReply { pages: Vec::new(), is_cut: false });
-    }
-    let is_cut = bytes.len() < HEADER + byte_count;
-    let mut rest = header.cut(HEADER, byte_count).from(HEADER);
-    let mut pages = Vec::new();
-    while rest.len() >= PAGE_HEADER || (!rest.is_empty() && !is_cut) {
-        let page = Fields::new(opcode::READ_ELEMENT_STATUS, "element status page", rest);
-        let (code, flags) = (page.u8(0)?, page.u8(1)?);
-        let descriptor_length = usize::from(page.u16(2)?);
-        let page_length = page.u24(5)? as usize;
-        let data = page.cut(PAGE_HEADER, page_length).from(PAGE_HEADER);
-        rest = page.from(PAGE_HEADER.saturating_add(page_length));
-        if data.is_empty() {
-            continue;
-        }
-        if descriptor_length < DESCRIPTOR {
-            return Err(page.malformed(format_args!(
-                "descriptors of {descriptor_length} bytes, at least {DESCRIPTOR} needed"
-            )));
-        }
-        // Types beyond the standard's four are skipped, not refused.
-        let Some(kind) = ElementType::from_code(code) else { continue };
-        let elements = data
-            .chunks_exact(descriptor_length)
-            .map(|descriptor| parse_descriptor(kind, flags, descriptor))
-            .collect::<Result<_, _>>()?;
-        pages.push(Page { kind, elements });
-    }
-    Ok(StatusReply { pages, is_cut })
-}
-
-fn parse_descriptor(kind: ElementType, page_flags: u8, bytes: &[u8]) -> Result<Element, Error> {
-    let fields = Fields::new(opcode::READ_ELEMENT_STATUS, "element descriptor", bytes);
-    let flags = fields.u8(2)?;
-    let byte_9 = fields.u8(9)?;
-    let full = flags & 0x01 != 0;
-    let mut offset = DESCRIPTOR;
-    let mut tag = None;
-    if page_flags & 0x80 != 0 {
-        // Some drives' descriptors are too short for the tag that the page announces.
-        tag = fields.slice(offset, TAG_TEXT).ok().map(text).filter(|tag| full && !tag.is_empty());
-        offset += TAG;
-    }
-    if page_flags & 0x40 != 0 {
-        offset += TAG;
-    }
-    let identifier = match kind {
-        ElementType::Drive => parse_identifier(fields.from(offset)),
-        _ => None,
-    };
-    Ok(Element {
-        address: fields.u16(0)?,
-        full,
-        by_operator: kind == ElementType::ImportExport && flags & 0x02 != 0,
-        exception: (flags & 0x04 != 0).then_some((fields.u8(4)?, fields.u8(5)?)),
-        accessible: flags & 0x08 != 0,
-        export_enabled: kind == ElementType::ImportExport && flags & 0x10 != 0,
-        import_enabled: kind == ElementType::ImportExport && flags & 0x20 != 0,
-        disabled: byte_9 & 0x08 != 0,
-        medium_type: byte_9 & 0x07,
-        source: (byte_9 & 0x80 != 0).then_some(fields.u16(10)?),
-        tag,
-        identifier,
-    })
-}
-
-/// A drive's identifier; `None` for padding and forms that are not understood.
-fn parse_identifier(bytes: &[u8]) -> Option<DriveIdentifier> {
-    let (head, rest) = bytes.split_first_chunk::<IDENTIFIER_HEADER>()?;
-    let [code_set, kind, _, length] = *head;
-    let data = rest.get(..usize::from(length))?;
-    // Only ASCII identifiers (code set 2) say something that can be compared with a drive.
-    if code_set & 0x0f != 2 {
-        return None;
-    }
-    let some = |field: &[u8]| Some(text(field)).filter(|text| !text.is_empty());
-    let identifier = match kind & 0x0f {
-        0 => DriveIdentifier { serial: some(data), ..DriveIdentifier::default() },
-        1 if data.len() >= 24 => DriveIdentifier {
-            vendor: some(data.get(..8)?),
-            model: some(data.get(8..24)?),
-            serial: some(data.get(24..)?),
-        },
-        _ => return None,
-    };
-    (identifier != DriveIdentifier::default()).then_some(identifier)
-}
-
-/// The reply of a changer with these elements. `tags` and `identifiers` are VOLTAG and DVCID of the
-/// request. Pages without elements are left out. The changer cuts the result to the allocation
-/// length; the counts in it describe the whole.
-pub fn build_status(pages: &[Page], tags: bool, identifiers: bool) -> Vec<u8> {
-    let mut body = Vec::new();
-    let elements = || pages.iter().flat_map(|page| &page.elements);
-    for page in pages.iter().filter(|page| !page.elements.is_empty()) {
-        let identifier_length = match (identifiers, page.kind) {
-            (true, ElementType::Drive) => IDENTIFIER_HEADER + 34,
-            (true, _) => IDENTIFIER_HEADER,
-            (false, _) => 0,
-        };
-        let length = DESCRIPTOR + if tags { TAG } else { 0 } + identifier_length;
-        body.extend_from_slice(&[page.kind.code(), if tags { 0x80 } else { 0 }]);
-        body.extend_from_slice(&(length as u16).to_be_bytes());
-        body.push(0);
-        body.extend_from_slice(&be24((length * page.elements.len()) as u32));
-        for element in &page.elements {
-            build_descriptor(&mut body, page.kind, element, tags, identifiers);
-        }
-    }
-    let first = elements().map(|element| element.address).min().unwrap_or(0);
-    let mut bytes = first.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&(elements().count().min(0xffff) as u16).to_be_bytes());
-    bytes.push(0);
-    bytes.extend_from_slice(&be24(body.len() as u32));
-    bytes.extend_from_slice(&body);
-    bytes
-}
-
-fn build_descriptor(
-    body: &mut Vec<u8>,
-    kind: ElementType,
-    element: &Element,
-    tags: bool,
-    identifiers: bool,
-) {
-    let (asc, ascq) = element.exception.unwrap_or((0, 0));
-    let flags = u8::from(element.full)
-        | u8::from(element.by_operator) << 1
-        | u8::from(element.exception.is_some()) << 2
-        | u8::from(element.accessible) << 3
-        | u8::from(element.export_enabled) << 4
-        | u8::from(element.import_enabled) << 5;
-    let byte_9 = u8::from(element.source.is_some()) << 7
-        | u8::from(element.disabled) << 3
-        | element.medium_type & 0x07;
-    body.extend_from_slice(&element.address.to_be_bytes());
-    body.extend_from_slice(&[flags, 0, asc, ascq, 0, 0, 0, byte_9]);
-    body.extend_from_slice(&element.source.unwrap_or(0).to_be_bytes());
-    if tags {
-        match &element.tag {
-            Some(tag) if element.full => {
-                body.extend_from_slice(&padded::<TAG_TEXT>(tag));
-                body.extend_from_slice(&[0; TAG - TAG_TEXT]);
-            }
-            _ => body.extend_from_slice(&[0; TAG]),
-        }
-    }
-    match (identifiers, kind, &element.identifier) {
-        (false, ..) => {}
-        (true, ElementType::Drive, Some(identifier)) => {
-            let part = |part: &Option<String>| part.clone().unwrap_or_default();
-            body.extend_from_slice(&[0x02, 0x01, 0x00, 34]);
-            body.extend_from_slice(&padded::<8>(&part(&identifier.vendor)));
-            body.extend_from_slice(&padded::<16>(&part(&identifier.model)));
-            body.extend_from_slice(&padded::<10>(&part(&identifier.serial)));
-        }
-        (true, ElementType::Drive, None) => {
-            body.extend_from_slice(&[0; IDENTIFIER_HEADER + 34]);
-        }
-        (true, ..) => body.extend_from_slice(&[0; IDENTIFIER_HEADER]),
     }
 }
 
@@ -432,6 +283,34 @@ pub fn move_medium(
 /// INITIALIZE ELEMENT STATUS: the library looks at every element again (SMC-3 §6.4).
 pub const fn initialize_cdb() -> Cdb {
     Cdb::new([opcode::INITIALIZE_ELEMENT_STATUS, 0, 0, 0, 0, 0])
+}
+
+/// INITIALIZE ELEMENT STATUS WITH RANGE: `count` elements from address `first` on, by the code of SMC-3 (37h) or
+/// by the maker's code that was there before (E7h).
+pub const fn initialize_range_cdb(first: u16, count: u16, by_vendor_code: bool) -> Cdb {
+    let code = if by_vendor_code {
+        opcode::INITIALIZE_ELEMENT_STATUS_WITH_RANGE_VENDOR
+    } else {
+        opcode::INITIALIZE_ELEMENT_STATUS_WITH_RANGE
+    };
+    let [s0, s1] = first.to_be_bytes();
+    let [n0, n1] = count.to_be_bytes();
+    // Bit 0 of byte 1: the range counts; without it the whole library is looked at.
+    Cdb::new([code, 0x01, s0, s1, 0, 0, n0, n1, 0, 0])
+}
+
+/// Looks at a range of elements again, by whichever of the two codes the library knows.
+pub fn initialize_range(
+    transport: &mut dyn Transport,
+    first: u16,
+    count: u16,
+) -> Result<(), Error> {
+    match send(transport, &initialize_range_cdb(first, count, false), timeout::INVENTORY) {
+        Err(error) if error.sense().is_some_and(crate::Sense::is_invalid_opcode) => {
+            send(transport, &initialize_range_cdb(first, count, true), timeout::INVENTORY)
+        }
+        done => done,
+    }
 }
 
 /// Takes inventory.

@@ -130,6 +130,22 @@ pub fn request_vpd(transport: &mut dyn Transport, page: u8) -> Result<Vec<u8>, E
     parse_vpd(page, &reply).map(<[u8]>::to_vec)
 }
 
+/// Puts zeros into the binary identifiers of a whole VPD page 83h (SPC-4 §7.8.6): designators {code set in the low
+/// four bits, type, reserved, length, data} whose code set is 1.
+pub fn blank_binary_designators(page: &mut [u8]) {
+    const BINARY: u8 = 1;
+    let mut at = HEADER;
+    while let Some(head) = page.get(at..at + HEADER) {
+        let [code_set, _, _, length] = *head else { return };
+        let start = at + HEADER;
+        let end = (start + usize::from(length)).min(page.len());
+        if code_set & 0x0f == BINARY {
+            page.get_mut(start..end).unwrap_or_default().fill(0);
+        }
+        at = start + usize::from(length);
+    }
+}
+
 /// The serial number in the data of VPD page 80h: blanks and NULs around it do not count. `None`
 /// if nothing is left.
 pub fn serial(data: &[u8]) -> Option<String> {

@@ -116,6 +116,98 @@ fn a_drive_descriptor_too_short_for_its_tags() {
 }
 
 #[test]
+fn an_identifier_is_found_behind_tags_that_are_not_there() {
+    let identifier = [&[2u8, 1, 0, 34][..], b"IBM     ULT3580-TD8     1013000042"].concat();
+    // Flags announce tags; the descriptor has room for none, for the primary one, for both.
+    for (flags, options, oddities) in [
+        (0x80, identifier.clone(), 1),
+        (0xc0, identifier.clone(), 2),
+        (0xc0, [tag(b"CAP001L8", b' '), identifier.clone()].concat(), 1),
+        (0xc0, [tag(b"CAP001L8", b' '), tag(b"", 0), identifier.clone()].concat(), 0),
+        // Padding of the maker behind it.
+        (0x80, [tag(b"CAP001L8", b' '), identifier.clone(), vec![0xee; 20]].concat(), 0),
+    ] {
+        let reply = parse_status(&drive_page(flags, &options)).unwrap();
+        let drive = &reply.pages[0].elements[0];
+        let serial = drive.identifier.as_ref().and_then(|one| one.serial.as_deref());
+        assert!(serial.is_some_and(|serial| serial.starts_with("1013000042")), "{drive:?}");
+        assert_eq!(reply.oddities.len(), oddities, "{:?}", reply.oddities);
+        assert!(drive.tag.is_none() || drive.tag.as_deref() == Some("CAP001L8"));
+    }
+}
+
+/// Two of the three counts (elements, bytes of the reply, bytes of its pages) decide against the third.
+#[test]
+fn one_wrong_count_loses_no_element() {
+    let pages = [
+        Page { kind: ElementType::Storage, elements: (5..8).map(Element::empty).collect() },
+        Page { kind: ElementType::Drive, elements: vec![Element::empty(1)] },
+    ];
+    let good = build_status(&pages, true, false);
+    let told = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        parse_status(&bytes).unwrap()
+    };
+    assert_eq!(told(&|_| ()).oddities, []);
+    // The header's byte count counts the header too, or only the first page, or nothing sensible.
+    let bytes = good[7];
+    for wrong in [bytes + 8, 8 + 3 * 48, 8 + 3 * 48 + 8, bytes - 1] {
+        let reply = told(&|bytes| bytes[7] = wrong);
+        if wrong >= 8 + 3 * 48 + 8 {
+            assert_eq!(reply.pages, pages, "{wrong}");
+            assert!(!reply.is_cut && reply.oddities.iter().all(Oddity::is_harmless), "{reply:?}");
+        } else {
+            // A page that the count does not reach may as well be stale; the number of elements tells.
+            assert!(matches!(reply.oddities[..], [Oddity::ElementCount { sent: 3, .. }, ..]));
+        }
+    }
+    for wrong in [0, 3, 9] {
+        let reply = told(&|bytes| bytes[3] = wrong);
+        assert_eq!(reply.pages, pages);
+        assert!(matches!(reply.oddities[..], [Oddity::ElementCount { sent: 4, .. }]), "{reply:?}");
+    }
+    let reply = told(&|bytes| bytes[1] = 9);
+    assert_eq!(reply.oddities, [Oddity::FirstAddress { announced: 9, lowest: 1 }]);
+    // Missing bytes are missing elements unless all of them are there.
+    assert!(parse_status(&good[..good.len() - 1]).unwrap().is_cut);
+}
+
+/// What tgt sends: its transfer is 8 bytes short, so the last descriptor is cut.
+#[test]
+fn a_short_transfer_says_what_is_missing() {
+    let pages =
+        [Page { kind: ElementType::Storage, elements: (1000..1008).map(Element::empty).collect() }];
+    let whole = build_status(&pages, true, false);
+    let request = StatusRequest {
+        kind: Some(ElementType::Storage),
+        tags: true,
+        identifiers: false,
+        current: false,
+        first: 0,
+        count: 1000,
+        allocation: 0xffff,
+    };
+    let mut script = crate::testing::Script::new();
+    script.expect_in(&request.cdb(), &whole[..whole.len() - 8]);
+    let error = request.request(&mut script).unwrap_err().to_string();
+    assert!(error.contains("8 bytes short") && error.contains("behind address 1006"), "{error}");
+}
+
+#[test]
+fn a_range_of_elements_is_looked_at_by_the_code_that_the_library_knows() {
+    use crate::sense::Sense;
+    let mut script = crate::testing::Script::new();
+    assert_eq!(&*initialize_range_cdb(1000, 3, false), &[0x37, 1, 3, 0xe8, 0, 0, 0, 3, 0, 0]);
+    script.expect_check(&initialize_range_cdb(1000, 3, false), Sense::INVALID_OPCODE);
+    script.expect_good(&initialize_range_cdb(1000, 3, true));
+    initialize_range(&mut script, 1000, 3).unwrap();
+    // Another refusal is the answer.
+    script.expect_check(&initialize_range_cdb(1000, 3, false), Sense::INVALID_ELEMENT);
+    assert!(initialize_range(&mut script, 1000, 3).is_err());
+}
+
+#[test]
 fn counts_that_disagree() {
     let good = drive_page(0x80, &tag(b"CAP001L8", b' '));
     // More received than announced: cut.
