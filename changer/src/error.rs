@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A command failed or was not carried at all.
-    #[error("changer {changer}: {doing} failed: {source}")]
+    #[error("changer {changer}: {doing} failed: {source}{}", hint(source))]
     Scsi {
         /// The changer as the user named it.
         changer: String,
@@ -30,8 +30,9 @@ pub enum Error {
     },
     /// A move failed; the robot says why.
     #[error(
-        "changer {changer}: moving the tape from {from} to {to} failed: {source}{}",
-        hint(source)
+        "changer {changer}: moving the tape from {from} to {to} failed: {source}{}{}",
+        hint(source),
+        if *left_in_arm { "; the tape is in the robot's arm, have it put back into a slot" } else { "" }
     )]
     Move {
         /// The changer as the user named it.
@@ -40,6 +41,8 @@ pub enum Error {
         from: String,
         /// Where it was to go.
         to: String,
+        /// The library says that its arm holds the tape now.
+        left_in_arm: bool,
         /// What the device or the way to it reported.
         source: Box<transport::Error>,
     },
@@ -150,6 +153,62 @@ pub enum Error {
         /// True if an import/export slot was wanted.
         import_export: bool,
     },
+    /// The drive did not eject, which the library needs before it takes a tape out.
+    #[error("changer {changer}: drive {drive} does not eject: {reason}")]
+    Eject {
+        /// The changer as the user named it.
+        changer: String,
+        /// The drive.
+        drive: u64,
+        /// What it said.
+        reason: String,
+    },
+    /// No cleaning cartridge.
+    #[error(
+        "changer {changer}: no cleaning cartridge (a bar code that begins with CLN) in a storage slot; bring one"
+    )]
+    NoCleaningCartridge {
+        /// The changer as the user named it.
+        changer: String,
+    },
+    /// A slot to import from is none that is handed in and out.
+    #[error(
+        "changer {changer}: slot {slot} is no import/export slot; transfer moves tapes between storage slots"
+    )]
+    NotExportSlot {
+        /// The changer as the user named it.
+        changer: String,
+        /// The slot.
+        slot: u64,
+    },
+    /// Slots that cannot be looked at alone.
+    #[error(
+        "changer {changer}: slots {first} to {last} are no range of the library's addresses; take inventory of the whole library"
+    )]
+    NoRange {
+        /// The changer as the user named it.
+        changer: String,
+        /// First slot.
+        first: u64,
+        /// Last slot.
+        last: u64,
+    },
+    /// Where the tape in a drive came from is not known, so neither is the next one.
+    #[error(
+        "changer {changer}: the slot that the tape in drive {drive} came from is not known; unload it to a slot first"
+    )]
+    NoHome {
+        /// The changer as the user named it.
+        changer: String,
+        /// The drive.
+        drive: u64,
+    },
+    /// No further tape in that direction.
+    #[error("changer {changer}: no further tape in the storage slots")]
+    NoFurtherTape {
+        /// The changer as the user named it.
+        changer: String,
+    },
     /// The operation was ended by request.
     #[error("changer {changer}: {doing} aborted")]
     Aborted {
@@ -160,13 +219,20 @@ pub enum Error {
     },
 }
 
-/// What an operator can do about a failed move.
+/// What an operator can do about it.
 fn hint(source: &transport::Error) -> &'static str {
     match source.sense() {
         Some(sense) if sense.is_station_open() => "; close the import/export station",
         Some(sense) if sense.is_removal_prevented() => {
             "; eject the tape in the drive first (or set eject-before-unload)"
         }
+        Some(sense) if sense.is_destination_full() => {
+            "; the library finds a tape there that it did not report: take inventory"
+        }
+        Some(sense) if sense.is_source_empty() => {
+            "; the library finds no tape where it reported one: take inventory"
+        }
+        Some(sense) if sense.is_becoming_ready() => "; it is at work, try again in some minutes",
         Some(sense) if sense.needs_operator() => "; see to the library, then try again",
         _ => "",
     }

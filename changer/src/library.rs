@@ -9,44 +9,33 @@
 //!   that reading behind a move that worked is reported too: repeating the operation then finds the
 //!   tape where it was to go.
 //!
-//! Moves are never repeated: a robot that has dropped a tape must not be told to try again. Only the
-//! first questions of a status are, because a library that takes inventory or reports a unit attention
-//! is merely not ready.
+//! The operations are in `moves` (load, unload, transfer, import, export), `sequence` (the next tape), `clean` (cleaning a
+//! drive) and `care` (inventory, station, arm); how long is waited for what, in `patience`.
 
-use std::time::{Duration, Instant};
+mod care;
+mod clean;
+mod moves;
+mod patience;
+mod sequence;
 
-use scsi::command::element as smc;
+pub use clean::Cleaned;
+pub use patience::Patience;
+pub use sequence::Step;
+
 use scsi::command::inquiry::{self, Inquiry};
 use scsi::command::mode::ElementAddresses;
 use scsi::{Transport, transport};
 
-use crate::element::{self, Elements};
+use crate::cache::StatusCache;
+use crate::element::{Elements, Manner, Questions};
 use crate::error::{Error, Result};
-use crate::status::{CLEANING_PREFIX, Place, Status};
-
-/// How long and how often a library that is not ready is asked again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// Time between two questions.
-    pub poll_interval: Duration,
-    /// How long a failing question is repeated.
-    pub answer_within: Duration,
-    /// The same while the library says that it becomes ready (it takes inventory).
-    pub ready_within: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
-            poll_interval: Duration::from_secs(1),
-            answer_within: Duration::from_secs(5),
-            ready_within: Duration::from_secs(300),
-        }
-    }
-}
+use crate::status::Status;
 
 /// Asked while waiting; `true` ends the operation with [`Error::Aborted`].
 pub type Abort = Box<dyn Fn() -> bool + Send>;
+
+/// Has the drive of this number eject its tape, if it holds one; the text says why it could not.
+pub type Eject = Box<dyn FnMut(u64) -> Result<(), String> + Send>;
 
 /// A media changer.
 pub struct Changer {
@@ -54,6 +43,9 @@ pub struct Changer {
     export_slots: Vec<u64>,
     patience: Patience,
     abort: Option<Abort>,
+    eject: Option<Eject>,
+    cache: Option<StatusCache>,
+    manner: Manner,
     last_status: Option<Status>,
 }
 
@@ -90,6 +82,9 @@ impl Changer {
             export_slots: Vec::new(),
             patience: Patience::default(),
             abort: None,
+            eject: None,
+            cache: None,
+            manner: Manner::default(),
             last_status: None,
         })
     }
@@ -116,6 +111,26 @@ impl Changer {
         self
     }
 
+    /// Sets what is asked before a tape is taken out of a drive: for libraries that cannot take one that the drive
+    /// has not ejected.
+    #[must_use]
+    pub fn with_eject(mut self, eject: Eject) -> Changer {
+        self.eject = Some(eject);
+        self
+    }
+
+    /// Keeps the last status in a file.
+    #[must_use]
+    pub fn with_cache(mut self, cache: StatusCache) -> Changer {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// The way to the device, for questions of other kinds.
+    pub fn into_transport(self) -> Box<dyn Transport> {
+        self.transport
+    }
+
     /// The changer as the user named it.
     pub fn name(&self) -> &str {
         self.transport.name()
@@ -139,21 +154,53 @@ impl Changer {
     /// [`Error::Unconfigured`] for a library without drives or slots, [`Error::Counts`] if the library
     /// contradicts itself about how many there are.
     pub fn status(&mut self) -> Result<Status> {
+        const ROUNDS: u32 = 3;
         self.last_status = None;
+        if let Some(cache) = &self.cache {
+            cache.remove();
+        }
+        let mut round = 1;
+        let status = loop {
+            match self.read_status() {
+                // Something was changed in the middle: what was read before may be wrong by now.
+                Err(error) if round < ROUNDS && is_unit_attention(&error) => round += 1,
+                read => break read?,
+            }
+        };
+        if let Some(cache) = &self.cache {
+            cache.store(&status);
+        }
+        self.last_status = Some(status.clone());
+        Ok(status)
+    }
+
+    fn read_status(&mut self) -> Result<Status> {
+        let mut notes = Vec::new();
+        // The page is only there to check the counts with.
         let addresses = match self.patiently(ElementAddresses::request) {
             Ok(addresses) => Some(addresses),
-            // The page is only there to check the counts with.
-            Err(error) if error.sense().is_some_and(|sense| sense.is_unsupported()) => None,
+            Err(error) if error.sense().is_some_and(|sense| sense.is_unsupported()) => {
+                notes.push("does not tell how many elements it has (page 1Dh)".to_string());
+                None
+            }
+            Err(Error::Scsi { source: source @ transport::Error::Malformed { .. }, .. }) => {
+                notes.push(format!("does not tell how many elements it has (page 1Dh): {source}"));
+                None
+            }
             Err(error) => return Err(error),
         };
-        let storage = self.patiently(|transport| element::read_storage(transport))?;
-        let elements = element::read_others(&mut self.transport, storage)
+        let mut manner = self.manner;
+        let storage = self
+            .patiently(|transport| Questions::new(transport, &mut manner, addresses).storage())?;
+        self.manner = manner;
+        let mut elements = Questions::new(&mut self.transport, &mut self.manner, addresses)
+            .others(storage)
             .map_err(|source| self.failed(READING, source))?;
+        elements.notes.splice(0..0, notes);
         let mut status = Status::number(self.name(), &elements, &self.export_slots)?;
         if let Some(addresses) = addresses {
             self.compare_counts(&addresses, &elements, &mut status)?;
         }
-        self.last_status = Some(status.clone());
         Ok(status)
     }
 
@@ -167,7 +214,7 @@ impl Changer {
     ) -> Result<()> {
         let pairs = [
             ("drives", addresses.drives.count, elements.drives.len(), true),
-            ("slots", addresses.storage.count, elements.storage.len(), true),
+            ("slots", addresses.storage.count, elements.storage.len() + elements.shared, true),
             (
                 "import/export slots",
                 addresses.import_export.count,
@@ -189,197 +236,6 @@ impl Changer {
             status.warnings.push(error.to_string());
         }
         Ok(())
-    }
-
-    /// Has the library look at every element again.
-    pub fn inventory(&mut self) -> Result<Status> {
-        smc::initialize(&mut self.transport)
-            .map_err(|source| self.failed("taking inventory", source))?;
-        self.status()
-    }
-
-    /// Loads the tape of slot `slot` into drive `drive`.
-    pub fn load_slot(&mut self, slot: u64, drive: u64) -> Result<Status> {
-        let status = self.status()?;
-        self.move_slot_to_drive(&status, slot, drive)
-    }
-
-    /// Brings the tape with this label text into drive `drive`. Another tape in that drive is put back
-    /// first; a tape that is there already stays.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotOnline`], [`Error::InExportSlot`] and [`Error::InOtherDrive`] say where the tape
-    /// is not; nothing was moved then.
-    pub fn load(&mut self, label: &str, drive: u64) -> Result<Status> {
-        if label.starts_with(CLEANING_PREFIX) {
-            return Err(Error::CleaningCartridge {
-                changer: self.name().to_string(),
-                label: label.to_string(),
-            });
-        }
-        let status = self.status()?;
-        let here = self.drive_of(&status, drive)?.status.clone();
-        let slot = match status.find(label) {
-            Some(Place::Drive(number)) if number == drive => return Ok(status),
-            Some(Place::Drive(number)) => {
-                return Err(Error::InOtherDrive {
-                    changer: self.name().to_string(),
-                    label: label.to_string(),
-                    drive: number,
-                });
-            }
-            Some(Place::ImportExport(slot)) => {
-                return Err(Error::InExportSlot {
-                    changer: self.name().to_string(),
-                    label: label.to_string(),
-                    slot,
-                });
-            }
-            None => {
-                return Err(Error::NotOnline {
-                    changer: self.name().to_string(),
-                    label: label.to_string(),
-                });
-            }
-            Some(Place::Slot(slot)) => slot,
-        };
-        if here.is_empty() {
-            return self.move_slot_to_drive(&status, slot, drive);
-        }
-        let status = self.unload_by(&status, drive, None)?;
-        // The tape did not move in between, but whoever opened the door may have taken it.
-        match status.find(label) {
-            Some(Place::Slot(slot)) => self.move_slot_to_drive(&status, slot, drive),
-            _ => {
-                Err(Error::NotOnline { changer: self.name().to_string(), label: label.to_string() })
-            }
-        }
-    }
-
-    /// Takes the tape out of drive `drive`: to slot `target`, or to the slot it came from if that is
-    /// known and empty, or to the first empty storage slot.
-    pub fn unload(&mut self, drive: u64, target: Option<u64>) -> Result<Status> {
-        let status = self.status()?;
-        self.unload_by(&status, drive, target)
-    }
-
-    /// Moves the tape of slot `from` to slot `to`.
-    pub fn transfer(&mut self, from: u64, to: u64) -> Result<Status> {
-        let status = self.status()?;
-        self.transfer_by(&status, from, to)
-    }
-
-    /// Where the tape with this label text is.
-    pub fn find(&mut self, label: &str) -> Result<Option<Place>> {
-        Ok(self.status()?.find(label))
-    }
-
-    /// Brings the tape with this label text to the first empty import/export slot and returns that
-    /// slot's number. `drive` is the drive whose tape may be taken out for that.
-    ///
-    /// `None` if the tape is not online: not in the library, in another drive, or already in an
-    /// import/export slot.
-    pub fn export(&mut self, label: &str, drive: Option<u64>) -> Result<Option<u64>> {
-        let status = self.status()?;
-        let free = |changer: &Changer| {
-            status.first_free_slot(true).ok_or_else(|| Error::NoFreeSlot {
-                changer: changer.name().to_string(),
-                import_export: true,
-            })
-        };
-        match status.find(label) {
-            Some(Place::Drive(number)) if Some(number) == drive => {
-                let target = free(self)?;
-                self.unload_by(&status, number, Some(target))?;
-                Ok(Some(target))
-            }
-            Some(Place::Slot(slot)) => {
-                let target = free(self)?;
-                self.transfer_by(&status, slot, target)?;
-                Ok(Some(target))
-            }
-            Some(Place::Drive(_) | Place::ImportExport(_)) | None => Ok(None),
-        }
-    }
-
-    fn move_slot_to_drive(&mut self, status: &Status, slot: u64, drive: u64) -> Result<Status> {
-        let source = self.slot_of(status, slot)?;
-        let target = self.drive_of(status, drive)?;
-        if source.status.is_empty() {
-            return Err(self.empty(format!("slot {slot}")));
-        }
-        if !target.status.is_empty() {
-            return Err(self.occupied(format!("drive {drive}"), target.status.label()));
-        }
-        self.move_medium(
-            status,
-            (source.element_address, format!("slot {slot}")),
-            (target.element_address, format!("drive {drive}")),
-        )
-    }
-
-    fn unload_by(&mut self, status: &Status, drive: u64, target: Option<u64>) -> Result<Status> {
-        let source = self.drive_of(status, drive)?;
-        if source.status.is_empty() {
-            return Err(self.empty(format!("drive {drive}")));
-        }
-        let slot = match target.or_else(|| status.slot_to_unload(drive)) {
-            Some(slot) => slot,
-            None => {
-                return Err(Error::NoFreeSlot {
-                    changer: self.name().to_string(),
-                    import_export: false,
-                });
-            }
-        };
-        let target = self.slot_of(status, slot)?;
-        if !target.status.is_empty() {
-            return Err(self.occupied(format!("slot {slot}"), target.status.label()));
-        }
-        self.move_medium(
-            status,
-            (source.element_address, format!("drive {drive}")),
-            (target.element_address, format!("slot {slot}")),
-        )
-    }
-
-    fn transfer_by(&mut self, status: &Status, from: u64, to: u64) -> Result<Status> {
-        let source = self.slot_of(status, from)?;
-        let target = self.slot_of(status, to)?;
-        if source.status.is_empty() {
-            return Err(self.empty(format!("slot {from}")));
-        }
-        if !target.status.is_empty() {
-            return Err(self.occupied(format!("slot {to}"), target.status.label()));
-        }
-        self.move_medium(
-            status,
-            (source.element_address, format!("slot {from}")),
-            (target.element_address, format!("slot {to}")),
-        )
-    }
-
-    /// Moves and reads the status again. The move's failure counts more than that of the reading.
-    fn move_medium(
-        &mut self,
-        status: &Status,
-        (source, from): (u16, String),
-        (destination, to): (u16, String),
-    ) -> Result<Status> {
-        // Address 0 is the default arm of a library that names none.
-        let arm = status.transports.first().map_or(0, |arm| arm.element_address);
-        let moved = smc::move_medium(&mut self.transport, arm, source, destination);
-        let after = self.status();
-        match moved {
-            Ok(()) => after,
-            Err(source) => Err(Error::Move {
-                changer: self.name().to_string(),
-                from,
-                to,
-                source: Box::new(source),
-            }),
-        }
     }
 
     fn slot_of<'a>(&self, status: &'a Status, slot: u64) -> Result<&'a crate::SlotStatus> {
@@ -410,56 +266,10 @@ impl Changer {
     fn failed(&self, doing: &'static str, source: transport::Error) -> Error {
         Error::Scsi { changer: self.name().to_string(), doing, source }
     }
+}
 
-    /// Repeats a question while the library is not ready to answer it.
-    fn patiently<T>(
-        &mut self,
-        mut question: impl FnMut(&mut dyn Transport) -> Result<T, transport::Error>,
-    ) -> Result<T> {
-        const UNIT_ATTENTIONS_AT_ONCE: u32 = 8;
-        let start = Instant::now();
-        let mut limit = self.patience.answer_within;
-        let mut unit_attentions = 0;
-        loop {
-            let error = match question(&mut self.transport) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if let Some(sense) = error.sense() {
-                if sense.is_unsupported() {
-                    return Err(self.failed(READING, error));
-                }
-                if sense.is_becoming_ready() {
-                    limit = self.patience.ready_within;
-                }
-                // It is gone by having been reported; several may be queued.
-                if sense.is_unit_attention() && unit_attentions < UNIT_ATTENTIONS_AT_ONCE {
-                    unit_attentions += 1;
-                    continue;
-                }
-            }
-            if start.elapsed() >= limit {
-                return Err(self.failed(READING, error));
-            }
-            self.pause()?;
-        }
-    }
-
-    fn pause(&self) -> Result<()> {
-        const SLICE: Duration = Duration::from_millis(100);
-        let mut left = self.patience.poll_interval;
-        loop {
-            if self.abort.as_ref().is_some_and(|abort| abort()) {
-                return Err(Error::Aborted { changer: self.name().to_string(), doing: READING });
-            }
-            if left.is_zero() {
-                return Ok(());
-            }
-            let slice = left.min(SLICE);
-            std::thread::sleep(slice);
-            left -= slice;
-        }
-    }
+fn is_unit_attention(error: &Error) -> bool {
+    error.sense().is_some_and(scsi::Sense::is_unit_attention)
 }
 
 #[cfg(test)]

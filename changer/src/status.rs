@@ -4,8 +4,8 @@
 //! Two JSON shapes exist. [`Status`] itself serialises to that of the low-level tool (and of caches),
 //! [`Status::entries`] to the list of the API.
 
-use scsi::Sense;
 use scsi::command::element::Element;
+use scsi::sense::ElementException;
 use serde::{Deserialize, Serialize};
 
 use crate::element::Elements;
@@ -62,6 +62,29 @@ impl ElementStatus {
     }
 }
 
+/// Why an element is in an abnormal state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    /// Additional sense code.
+    pub asc: u8,
+    /// Additional sense code qualifier.
+    pub ascq: u8,
+    /// The same in words.
+    pub text: String,
+}
+
+impl Exception {
+    fn of(element: &Element) -> Option<Exception> {
+        let (asc, ascq) = element.exception?;
+        Some(Exception { asc, ascq, text: ElementException { asc, ascq }.to_string() })
+    }
+}
+
+/// True for what is left out of the JSON: other tools do not know it.
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// A drive as the library sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveStatus {
@@ -77,6 +100,12 @@ pub struct DriveStatus {
     pub model: Option<String>,
     /// Element address.
     pub element_address: u16,
+    /// Abnormal state, if the library tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
+    /// Switched off.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disabled: bool,
 }
 
 /// A slot.
@@ -88,6 +117,19 @@ pub struct SlotStatus {
     pub status: ElementStatus,
     /// Element address.
     pub element_address: u16,
+    /// Abnormal state, if the library tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
+    /// Switched off.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disabled: bool,
+}
+
+impl SlotStatus {
+    /// A cartridge can be put here.
+    pub fn is_free(&self) -> bool {
+        self.status.is_empty() && self.exception.is_none() && !self.disabled
+    }
 }
 
 /// A robot arm.
@@ -97,6 +139,12 @@ pub struct TransportStatus {
     pub status: ElementStatus,
     /// Element address.
     pub element_address: u16,
+    /// Slot that the cartridge in it came from, if the library remembers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_slot: Option<u64>,
+    /// Abnormal state, if the library tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exception: Option<Exception>,
 }
 
 /// What is where.
@@ -108,9 +156,12 @@ pub struct Status {
     pub slots: Vec<SlotStatus>,
     /// Robot arms.
     pub transports: Vec<TransportStatus>,
-    /// What is odd about the library's answer, for people.
+    /// What is odd about the library or its answers and may matter, for people.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// What is odd about its answers and does no harm, for people who know SMC.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// Where a cartridge is.
@@ -164,57 +215,114 @@ impl Status {
         export_slots: &[u64],
     ) -> Result<Status> {
         let unconfigured = |what| Err(Error::Unconfigured { changer: changer.to_string(), what });
-        let mut warnings = Vec::new();
-        let mut warn = |place: String, element: &Element| {
+        let told = |texts: &[String]| -> Vec<String> {
+            texts.iter().map(|text| format!("changer {changer} {text}")).collect()
+        };
+        let (mut warnings, mut notes) = (told(&elements.warnings), told(&elements.notes));
+        let mut look_at = |place: String, element: &Element| {
             if let Some((asc, ascq)) = element.exception {
-                let text = Sense::new(scsi::SenseKey::NoSense, asc, ascq).to_string();
-                warnings.push(format!("{place} is in an abnormal state: {text}"));
+                let exception = ElementException { asc, ascq };
+                // It can be used by its slot, and operators know their unlabelled cartridges.
+                let list = if exception.is_bar_code_unread() { &mut notes } else { &mut warnings };
+                list.push(format!(
+                    "changer {changer}: {place} is in an abnormal state: {exception}"
+                ));
+            }
+            if element.disabled {
+                warnings.push(format!("changer {changer}: {place} is switched off"));
             }
         };
         let storage = elements.storage.iter().map(|one| (false, one));
         let import_export = elements.import_export.iter().map(|one| (true, one));
         let mut slots = Vec::new();
         for (number, (import_export, element)) in (1u64..).zip(storage.chain(import_export)) {
-            warn(format!("slot {number}"), element);
+            look_at(format!("slot {number}"), element);
             slots.push(SlotStatus {
                 import_export: import_export || export_slots.contains(&number),
                 status: ElementStatus::of(element),
                 element_address: element.address,
+                exception: Exception::of(element),
+                disabled: element.disabled,
             });
         }
         if slots.is_empty() {
             return unconfigured("slots");
         }
-        let slot_of = |address: u16| {
+        // A source that outlives its cartridge says nothing.
+        let source_slot = |element: &Element| {
+            let address = element.source.filter(|_| element.full)?;
             (1u64..).zip(&slots).find(|(_, slot)| slot.element_address == address).map(|(n, _)| n)
         };
         let mut drives = Vec::new();
         for (number, element) in (0u64..).zip(&elements.drives) {
-            warn(format!("drive {number}"), element);
-            let status = ElementStatus::of(element);
+            look_at(format!("drive {number}"), element);
             let identifier = element.identifier.clone().unwrap_or_default();
             drives.push(DriveStatus {
-                // A source that outlives its cartridge says nothing.
-                loaded_slot: element.source.filter(|_| !status.is_empty()).and_then(slot_of),
-                status,
+                loaded_slot: source_slot(element),
+                status: ElementStatus::of(element),
                 drive_serial_number: identifier.serial,
                 vendor: identifier.vendor,
                 model: identifier.model,
                 element_address: element.address,
+                exception: Exception::of(element),
+                disabled: element.disabled,
             });
         }
         if drives.is_empty() {
             return unconfigured("drives");
         }
-        let transports = elements
+        let transports: Vec<_> = elements
             .transports
             .iter()
             .map(|element| TransportStatus {
                 status: ElementStatus::of(element),
                 element_address: element.address,
+                loaded_slot: source_slot(element),
+                exception: Exception::of(element),
             })
             .collect();
-        Ok(Status { drives, slots, transports, warnings })
+        for (arm, number) in transports.iter().zip(0u64..) {
+            if let Some(exception) = &arm.exception {
+                let text = &exception.text;
+                warnings.push(format!(
+                    "changer {changer}: arm {number} is in an abnormal state: {text}"
+                ));
+            }
+            if !arm.status.is_empty() {
+                let label = arm.status.label().unwrap_or("without readable bar code");
+                warnings.push(format!(
+                    "changer {changer}: cartridge {label} is in the robot's arm; have it put back into a slot"
+                ));
+            }
+        }
+        let mut status = Status { drives, slots, transports, warnings, notes };
+        status.look_for_bar_codes(changer);
+        Ok(status)
+    }
+
+    /// Without a bar-code reader nothing can be found by its label.
+    fn look_for_bar_codes(&mut self, changer: &str) {
+        let places = || {
+            let drives = self.drives.iter().map(|one| &one.status);
+            drives.chain(self.slots.iter().map(|one| &one.status))
+        };
+        let full = places().filter(|status| !status.is_empty()).count();
+        if full > 0 && places().all(|status| status.label().is_none()) {
+            self.warnings.push(format!(
+                "changer {changer} tells no bar code of its {full} cartridges; without a bar-code reader they can be \
+                 used by slot number only"
+            ));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        let labels = places().filter_map(ElementStatus::label);
+        let twice: Vec<&str> = labels.filter(|label| !seen.insert(*label)).collect();
+        if !twice.is_empty() {
+            let text = format!(
+                "changer {changer}: bar code {} is there more than once; which cartridge is meant cannot be known",
+                twice.join(", ")
+            );
+            self.warnings.push(text);
+        }
     }
 
     /// Slots with their numbers.
@@ -252,10 +360,11 @@ impl Status {
         found(false).map(Place::Slot).or_else(|| found(true).map(Place::ImportExport))
     }
 
-    /// First empty slot of the kind, by number.
+    /// First empty slot of the kind that can be used, by number. A place that is switched off or in an abnormal
+    /// state (magazine taken out) cannot.
     pub fn first_free_slot(&self, import_export: bool) -> Option<u64> {
         self.numbered_slots()
-            .find(|(_, one)| one.import_export == import_export && one.status.is_empty())
+            .find(|(_, one)| one.import_export == import_export && one.is_free())
             .map(|(number, _)| number)
     }
 
@@ -263,7 +372,7 @@ impl Status {
     /// the first empty storage slot.
     pub fn slot_to_unload(&self, drive: u64) -> Option<u64> {
         let home = self.drive(drive).and_then(|one| one.loaded_slot);
-        home.filter(|slot| self.slot(*slot).is_some_and(|one| one.status.is_empty()))
+        home.filter(|slot| self.slot(*slot).is_some_and(SlotStatus::is_free))
             .or_else(|| self.first_free_slot(false))
     }
 
@@ -277,26 +386,6 @@ impl Status {
             .filter(|status| !status.is_cleaning_cartridge())
             .filter_map(ElementStatus::label)
             .collect()
-    }
-
-    /// The drive with this serial number, if exactly one can be meant. Libraries may know only the
-    /// first 10 characters of it.
-    pub fn drive_of_serial(&self, serial: &str) -> Option<u64> {
-        const IDENTIFIER_CHARACTERS: usize = 10;
-        let serial = serial.trim();
-        let matches = |is_same: &dyn Fn(&str) -> bool| {
-            let mut found = self.numbered_drives().filter(|(_, one)| {
-                one.drive_serial_number.as_deref().map(str::trim).is_some_and(is_same)
-            });
-            let first = found.next()?;
-            found.next().is_none().then_some(first.0)
-        };
-        if serial.is_empty() {
-            return None;
-        }
-        matches(&|known| known == serial).or_else(|| {
-            matches(&|known| known.len() == IDENTIFIER_CHARACTERS && serial.starts_with(known))
-        })
     }
 
     /// The list as the API shows it: drives first, then slots.
@@ -320,7 +409,7 @@ impl Status {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use scsi::command::element::DriveIdentifier;
 
     use super::*;
@@ -329,7 +418,7 @@ mod tests {
         Element { full: true, tag: tag.map(str::to_string), ..Element::empty(address) }
     }
 
-    fn elements() -> Elements {
+    pub(crate) fn elements() -> Elements {
         let mut drive = full(256, Some("CAP001L8"));
         drive.source = Some(1025);
         drive.identifier = Some(DriveIdentifier {
@@ -351,10 +440,11 @@ mod tests {
             ],
             import_export: vec![full(768, Some("CAP004L8")), Element::empty(769)],
             drives: vec![drive, idle],
+            ..Elements::default()
         }
     }
 
-    fn status() -> Status {
+    pub(crate) fn status() -> Status {
         Status::number("lib", &elements(), &[5, 6]).unwrap()
     }
 
@@ -423,18 +513,6 @@ mod tests {
     }
 
     #[test]
-    fn serial_numbers_cut_to_ten_characters() {
-        let status = status();
-        assert_eq!(status.drive_of_serial("1013000042"), Some(0));
-        assert_eq!(status.drive_of_serial(" 1013000042AB "), Some(0));
-        assert_eq!(status.drive_of_serial("10130000"), None);
-        let mut twice = status;
-        twice.drives[1].drive_serial_number = Some("1013000042".into());
-        assert_eq!(twice.drive_of_serial("1013000042"), None);
-        assert_eq!(twice.drive_of_serial(""), None);
-    }
-
-    #[test]
     fn libraries_without_drives_or_slots_and_odd_elements() {
         let mut none = elements();
         none.drives.clear();
@@ -450,5 +528,39 @@ mod tests {
         odd.storage[0].exception = Some((0x3b, 0x12));
         let status = Status::number("lib", &odd, &[]).unwrap();
         assert!(status.warnings[0].contains("slot 1") && status.warnings[0].contains("magazine"));
+        // A place that is not there is not free.
+        let mut odd = elements();
+        odd.storage[1].exception = Some((0x3b, 0x12));
+        odd.storage[5].disabled = true;
+        let status = Status::number("lib", &odd, &[]).unwrap();
+        assert_eq!(status.first_free_slot(false), None);
+        assert!(status.warnings[1].contains("slot 6 is switched off"), "{:?}", status.warnings);
+    }
+
+    #[test]
+    fn cartridges_that_cannot_be_told_apart() {
+        let mut blind = elements();
+        let all = blind.storage.iter_mut().chain(&mut blind.drives).chain(&mut blind.import_export);
+        all.for_each(|element| element.tag = None);
+        blind.storage[0].exception = Some((0x83, 0x09));
+        let status = Status::number("lib", &blind, &[]).unwrap();
+        assert_eq!(status.warnings.len(), 1, "{:?}", status.warnings);
+        assert!(status.warnings[0].contains("by slot number only"));
+        assert!(status.notes[0].contains("no bar code on the cartridge"), "{:?}", status.notes);
+        assert!(status.online_labels().is_empty());
+
+        let mut twins = elements();
+        twins.storage[0].tag = Some("CAP001L8".into());
+        let status = Status::number("lib", &twins, &[]).unwrap();
+        assert!(status.warnings[0].contains("CAP001L8 is there more than once"));
+    }
+
+    #[test]
+    fn a_cartridge_in_the_arm_is_told() {
+        let mut holding = elements();
+        holding.transports[0] = Element { source: Some(1025), ..full(0, Some("CAP007L8")) };
+        let status = Status::number("lib", &holding, &[]).unwrap();
+        assert_eq!(status.transports[0].loaded_slot, Some(2));
+        assert!(status.warnings[0].contains("CAP007L8 is in the robot's arm"));
     }
 }

@@ -5,7 +5,11 @@ use scsi::command::mode::{self, ElementAddresses, ElementRange, Parameters, Size
 use scsi::testing::{Answer, Script};
 use scsi::{Sense, SenseKey};
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use super::*;
+use crate::Place;
 
 /// A small library whose answers are kept in step with what the test says is where.
 #[derive(Clone)]
@@ -14,6 +18,7 @@ struct Model {
     storage: Vec<Element>,
     station: Vec<Element>,
     station_assigned: u16,
+    arm: Element,
 }
 
 fn full(address: u16, tag: &str) -> Element {
@@ -31,6 +36,7 @@ impl Model {
             storage: vec![full(1024, "CAP001L8"), Element::empty(1025), full(1026, "CLN001L8")],
             station: vec![Element::empty(768)],
             station_assigned: 1,
+            arm: Element::empty(1),
         }
     }
 
@@ -58,7 +64,7 @@ impl Model {
         expect(ElementType::ImportExport, &self.station, true, false);
         expect(ElementType::Drive, &self.drives, true, false);
         expect(ElementType::Drive, &self.drives, false, true);
-        expect(ElementType::Transport, &[Element::empty(1)], true, false);
+        expect(ElementType::Transport, std::slice::from_ref(&self.arm), true, false);
     }
 }
 
@@ -97,6 +103,7 @@ const HASTE: Patience = Patience {
     poll_interval: Duration::ZERO,
     answer_within: Duration::from_secs(60),
     ready_within: Duration::from_secs(60),
+    clean_within: Duration::from_secs(60),
 };
 
 #[test]
@@ -306,6 +313,248 @@ fn configured_export_slots_are_not_used_for_unloading() {
     script.expect_good(&move_cdb(1, 257, 1025));
     model.expect_status(&mut script);
     changer.unload(1, None).unwrap();
+}
+
+#[test]
+fn a_change_in_the_middle_of_a_status_begins_it_anew() {
+    let (mut script, mut changer) = open();
+    let model = Model::new();
+    script.expect_in(&mode::sense_cdb(Size::Six, 0x1d, 0, true), &model.page());
+    let page = Page { kind: ElementType::Storage, elements: model.storage.clone() };
+    let storage = status_cdb(ElementType::Storage, true, false);
+    script.expect_in(&storage, &build_status(&[page], true, false));
+    let station = status_cdb(ElementType::ImportExport, true, false);
+    script.expect_check(&station, Sense::STATION_ACCESSED);
+    let mut after = Model::new();
+    after.storage[0] = Element::empty(1024);
+    after.expect_status(&mut script);
+    assert!(changer.status().unwrap().slots[0].status.is_empty());
+}
+
+#[test]
+fn a_drive_ejects_first_where_the_library_needs_that() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&asked);
+    let (mut script, changer) = open();
+    let mut changer = changer.with_eject(Box::new(move |drive| {
+        told.lock().unwrap().push(drive);
+        if told.lock().unwrap().len() > 1 { Err("it is in use".into()) } else { Ok(()) }
+    }));
+    let mut model = Model::new();
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 257, 1025));
+    model.storage[1] = full(1025, "CAP002L8");
+    model.drives[1] = Element::empty(257);
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1024, 257));
+    model.expect_status(&mut script);
+    // Loading another tape takes the one in the drive out, too.
+    changer.load("CAP001L8", 1).unwrap();
+    assert_eq!(*asked.lock().unwrap(), [1]);
+    // A drive that does not eject keeps its tape.
+    Model::new().expect_status(&mut script);
+    let error = changer.unload(1, None).unwrap_err();
+    assert!(matches!(&error, Error::Eject { drive: 1, .. }), "{error}");
+    assert!(error.to_string().contains("in use"), "{error}");
+}
+
+#[test]
+fn between_two_moves_the_operation_can_be_ended() {
+    let aborted = Arc::new(Mutex::new(false));
+    let asked = Arc::clone(&aborted);
+    let eject = Arc::clone(&aborted);
+    let (mut script, changer) = open();
+    let mut changer = changer
+        .with_abort(Box::new(move || *asked.lock().unwrap()))
+        // The wish comes while the first tape is on its way.
+        .with_eject(Box::new(move |_| {
+            *eject.lock().unwrap() = true;
+            Ok(())
+        }));
+    Model::new().expect_status(&mut script);
+    let error = changer.load("CAP001L8", 1).unwrap_err();
+    assert!(error.is_aborted(), "{error}");
+}
+
+#[test]
+fn a_tape_that_a_failed_move_left_in_the_arm_is_told_and_put_back() {
+    let (mut script, mut changer) = open();
+    let mut model = Model::new();
+    model.expect_status(&mut script);
+    script.expect_check(&move_cdb(1, 1024, 256), Sense::ROBOT_FAILED);
+    model.storage[0] = Element::empty(1024);
+    let arm = Element { source: Some(1024), ..full(1, "CAP001L8") };
+    model.arm = arm;
+    model.expect_status(&mut script);
+    let error = changer.load_slot(1, 0).unwrap_err();
+    assert!(matches!(&error, Error::Move { left_in_arm: true, .. }), "{error}");
+    assert!(error.to_string().contains("robot's arm"), "{error}");
+
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1, 1024));
+    model.expect_status(&mut script);
+    assert_eq!(changer.put_back(None).unwrap(), Some(1));
+    // To a chosen slot, which must be empty.
+    model.expect_status(&mut script);
+    assert!(matches!(changer.put_back(Some(3)), Err(Error::Occupied { .. })));
+    model.arm = Element::empty(1);
+    model.expect_status(&mut script);
+    assert_eq!(changer.put_back(None).unwrap(), None);
+}
+
+#[test]
+fn import_from_the_station_only() {
+    let (mut script, mut changer) = open();
+    let mut model = Model::new();
+    model.station[0] = full(768, "CAP003L8");
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 768, 1025));
+    model.expect_status(&mut script);
+    assert_eq!(changer.import(4, None).unwrap(), 2);
+    model.expect_status(&mut script);
+    assert!(matches!(changer.import(1, None), Err(Error::NotExportSlot { slot: 1, .. })));
+    model.storage[1] = full(1025, "CAP004L8");
+    model.expect_status(&mut script);
+    assert!(changer.import(4, None).unwrap_err().is_no_free_slot());
+}
+
+#[test]
+fn the_station_is_locked_and_unlocked() {
+    let (mut script, mut changer) = open();
+    script.expect_good(&[0x1e, 0, 0, 0, 1, 0]);
+    script.expect_good(&[0x1e, 0, 0, 0, 0, 0]);
+    changer.lock_station(true).unwrap();
+    changer.lock_station(false).unwrap();
+    script.expect_check(&[0x1e, 0, 0, 0, 1, 0], Sense::INVALID_OPCODE);
+    assert!(changer.lock_station(true).unwrap_err().to_string().contains("locking"));
+}
+
+#[test]
+fn inventory_of_some_slots() {
+    use scsi::command::element::{initialize_cdb, initialize_range_cdb};
+    let (mut script, mut changer) = open();
+    let model = Model::new();
+    model.expect_status(&mut script);
+    script.expect_good(&initialize_range_cdb(1025, 2, false));
+    model.expect_status(&mut script);
+    changer.inventory_slots(2, 3).unwrap();
+    // Neither code is known: the whole library.
+    model.expect_status(&mut script);
+    script.expect_check(&initialize_range_cdb(1024, 1, false), Sense::INVALID_OPCODE);
+    script.expect_check(&initialize_range_cdb(1024, 1, true), Sense::INVALID_OPCODE);
+    script.expect_good(&initialize_cdb());
+    model.expect_status(&mut script);
+    changer.inventory_slots(1, 1).unwrap();
+    // The station lies elsewhere, and a range does not go backwards.
+    for (first, last) in [(3, 4), (2, 1)] {
+        model.expect_status(&mut script);
+        assert!(matches!(changer.inventory_slots(first, last), Err(Error::NoRange { .. })));
+    }
+}
+
+/// The drive gives the cleaning cartridge back when it is done; until then it prevents removal.
+#[test]
+fn cleaning_waits_for_the_drive() {
+    let (mut script, mut changer) = open();
+    let mut model = Model::new();
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 257, 1025));
+    model.drives[1] = Element::empty(257);
+    model.storage[1] = full(1025, "CAP002L8");
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1026, 257));
+    model.storage[2] = Element::empty(1026);
+    model.drives[1] = Element { source: Some(1026), ..full(257, "CLN001L8") };
+    model.expect_status(&mut script);
+    for sense in [Sense::REMOVAL_PREVENTED, Sense::CLEANING_CARTRIDGE] {
+        script.expect_check(&move_cdb(1, 257, 1026), sense);
+        model.expect_status(&mut script);
+    }
+    script.expect_good(&move_cdb(1, 257, 1026));
+    model.expect_status(&mut script);
+    let cleaned = changer.clean(1).unwrap();
+    assert_eq!(cleaned, Cleaned { label: "CLN001L8".into(), slot: 3 });
+    // Used up, jammed: no waiting.
+    let mut model = Model::new();
+    model.drives[1] = Element::empty(257);
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1026, 257));
+    model.expect_status(&mut script);
+    script.expect_check(&move_cdb(1, 257, 1026), Sense::LOAD_FAILED);
+    model.expect_status(&mut script);
+    assert!(matches!(changer.clean(1), Err(Error::Move { .. })));
+
+    model.storage[2] = Element::empty(1026);
+    model.expect_status(&mut script);
+    assert!(matches!(changer.clean(1), Err(Error::NoCleaningCartridge { .. })));
+}
+
+#[test]
+fn tapes_in_the_order_of_their_slots() {
+    // CAP001L8 in slot 1, CAP002L8 of slot 2 in drive 1, the cleaning cartridge in slot 3.
+    let (mut script, mut changer) = open();
+    let mut model = Model::new();
+    model.expect_status(&mut script);
+    assert_eq!(changer.load_step(Step::Last, 1).unwrap(), 2);
+    model.expect_status(&mut script);
+    assert!(matches!(changer.load_step(Step::Next, 1), Err(Error::NoFurtherTape { .. })));
+    model.expect_status(&mut script);
+    assert!(changer.load_step(Step::Previous, 0).unwrap_err().to_string().contains("empty"));
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1024, 256));
+    model.expect_status(&mut script);
+    assert_eq!(changer.load_step(Step::Next, 0).unwrap(), 1);
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 257, 1025));
+    let mut after = model.clone();
+    after.drives[1] = Element::empty(257);
+    after.storage[1] = full(1025, "CAP002L8");
+    after.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1024, 257));
+    model.expect_status(&mut script);
+    assert_eq!(changer.load_step(Step::Previous, 1).unwrap(), 1);
+    model.drives[1].source = None;
+    model.expect_status(&mut script);
+    assert!(matches!(changer.load_step(Step::First, 1), Err(Error::NoHome { drive: 1, .. })));
+}
+
+#[test]
+fn the_cache_has_the_last_answer_and_none_after_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = StatusCache::new(folder.path(), "lib");
+    let (mut script, changer) = open();
+    let mut changer = changer.with_cache(cache.clone());
+    let model = Model::new();
+    model.expect_status(&mut script);
+    let status = changer.status().unwrap();
+    assert_eq!(cache.load(), Some(status));
+    let addresses = mode::sense_cdb(Size::Six, 0x1d, 0, true);
+    script.expect_check(&addresses, Sense::OFFLINE);
+    let mut changer = changer.with_patience(Patience { answer_within: Duration::ZERO, ..HASTE });
+    assert!(changer.status().is_err());
+    assert_eq!(cache.load(), None);
+}
+
+#[test]
+fn more_drives_than_a_byte_can_count() {
+    let (mut script, mut changer) = open();
+    let mut model = Model::new();
+    let drive = |address: u16| Element {
+        identifier: Some(DriveIdentifier {
+            serial: Some(format!("SN{address:08}")),
+            ..Default::default()
+        }),
+        ..Element::empty(address)
+    };
+    model.drives = (256..600).map(drive).collect();
+    model.expect_status(&mut script);
+    let status = changer.status().unwrap();
+    assert_eq!(status.drives.len(), 344);
+    assert_eq!(status.drive_of_serial("SN00000599"), Some(343));
+    model.expect_status(&mut script);
+    script.expect_good(&move_cdb(1, 1024, 599));
+    model.expect_status(&mut script);
+    changer.load_slot(1, 343).unwrap();
 }
 
 /// The same operations on an emulated library, which builds its replies on its own.
