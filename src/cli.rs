@@ -2,11 +2,13 @@
 
 mod backup;
 mod catalog;
+mod changer;
 mod confirm;
 mod datastore;
 mod group;
 mod key;
 mod mt;
+mod mtx;
 mod namespace;
 mod notes_text;
 mod place;
@@ -14,6 +16,7 @@ mod prune;
 mod prune_simulator;
 mod removal;
 mod restore;
+mod robot;
 mod snapshot;
 mod tape;
 mod verification;
@@ -90,6 +93,9 @@ enum Command {
     Tape(tape::TapeCommand),
     Mt(mt::MtArgs),
     #[command(subcommand)]
+    Changer(changer::ChangerCommand),
+    Mtx(mtx::MtxArgs),
+    #[command(subcommand)]
     Vtl(vtl::VtlCommand),
 }
 
@@ -138,6 +144,8 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Key(command) => key::run(&places, &command),
         Command::Tape(command) => tape::run(&places, &command),
         Command::Mt(args) => mt::run(&places, &args),
+        Command::Changer(command) => changer::run(&command),
+        Command::Mtx(args) => mtx::run(&places, &args),
         Command::Vtl(command) => vtl::run(&command),
     }
 }

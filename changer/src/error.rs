@@ -21,7 +21,10 @@ pub enum Error {
         source: transport::Error,
     },
     /// The device is no media changer.
-    #[error("{changer} is not a media changer (peripheral device type {kind:02x}h, wanted 08h)")]
+    #[error(
+        "{changer} is not a media changer but {} (peripheral device type {kind:02x}h); give the changer's address",
+        name_of(*kind)
+    )]
     NotAChanger {
         /// The device as the user named it.
         changer: String,
@@ -217,6 +220,17 @@ pub enum Error {
         /// What was being done.
         doing: &'static str,
     },
+}
+
+/// Peripheral device types that are taken for a changer by mistake.
+fn name_of(kind: u8) -> &'static str {
+    match kind {
+        0x00 => "a disk",
+        0x01 => "a tape drive",
+        0x0d => "an enclosure",
+        0x1f => "nothing that is connected",
+        _ => "another device",
+    }
 }
 
 /// What an operator can do about it.

@@ -20,6 +20,9 @@ use crate::status::Status;
 /// Mode pages of changers: element addresses, transport geometry, capabilities.
 const MODE_PAGES: [u8; 3] = [0x1d, 0x1e, 0x1f];
 
+/// So many conditions may be pending at once.
+const UNIT_ATTENTIONS: u32 = 8;
+
 /// A transcript is not waited for, but what was asked again is asked again.
 const REPLAY_PATIENCE: Patience = Patience {
     poll_interval: Duration::from_millis(1),
@@ -59,7 +62,13 @@ pub fn record(transport: Box<dyn Transport>) -> Result<Survey> {
         let _ = inquiry::request_vpd(&mut recorder, page);
     }
     for page in MODE_PAGES {
-        let _ = mode::sense_sized(&mut recorder, Size::Six, page, 0, true);
+        // Something may be pending since the last command; it is gone by having been told.
+        for _ in 0..UNIT_ATTENTIONS {
+            match mode::sense_sized(&mut recorder, Size::Six, page, 0, true) {
+                Err(error) if error.sense().is_some_and(scsi::Sense::is_unit_attention) => {}
+                _ => break,
+            }
+        }
     }
     let mut changer = Changer::open(Box::new(recorder))?;
     let status = changer.status();

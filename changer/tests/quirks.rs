@@ -132,7 +132,12 @@ const TABLE: &[(&str, Outcome)] = &[
     ("no-addresses-no-arm", USUAL),
     (
         "no-station",
-        Works { drives: DRIVES, slots: "CAP001L8 - CLN001L8 -", warnings: &[], serial: SERIAL },
+        Works {
+            drives: DRIVES,
+            slots: "CAP001L8 - CLN001L8 -",
+            warnings: &["1 arms are configured but 0 reported"],
+            serial: SERIAL,
+        },
     ),
     ("block-descriptor", USUAL),
     ("addresses-short", USUAL),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use changer::Changer;
+use changer::{Changer, StatusCache};
 use datastore::Progress;
 use scsi::{Address, Connect};
 
@@ -51,6 +51,7 @@ pub struct DriveStation {
     config: DriveConfig,
     connect: Arc<dyn Connect>,
     progress: Arc<dyn Progress>,
+    status_cache: Option<StatusCache>,
     _lock: Lock,
 }
 
@@ -65,7 +66,9 @@ impl DriveStation {
         lock_wait: Duration,
     ) -> Result<DriveStation> {
         let lock = state.lock_drive(&lock_name(&config.address), lock_wait)?;
-        Ok(DriveStation { config, connect, progress, _lock: lock })
+        let status_cache =
+            config.changer.as_ref().map(|changer| state.changer_status(&changer.name));
+        Ok(DriveStation { config, connect, progress, status_cache, _lock: lock })
     }
 
     /// Its configuration.
@@ -86,9 +89,20 @@ impl DriveStation {
         };
         let transport = self.connect.connect(&config.address).map_err(|e| self.no_way(e))?;
         let progress = Arc::clone(&self.progress);
-        Ok(Changer::open(transport)?
+        let mut changer = Changer::open(transport)?
             .with_export_slots(config.export_slots.clone())
-            .with_abort(Box::new(move || progress.is_aborted())))
+            .with_abort(Box::new(move || progress.is_aborted()));
+        if let Some(cache) = &self.status_cache {
+            changer = changer.with_cache(cache.clone());
+        }
+        if config.eject_before_unload {
+            let (connect, address) = (Arc::clone(&self.connect), self.config.address.clone());
+            let own = self.config.changer_drive;
+            changer = changer.with_eject(Box::new(move |drive| {
+                if drive == own { eject(&*connect, &address) } else { Ok(()) }
+            }));
+        }
+        Ok(changer)
     }
 
     fn no_way(&self, error: scsi::Error) -> Error {
@@ -100,6 +114,20 @@ impl DriveStation {
         let drive = Drive::open_with_media(transport, self.config.changer.is_some(), progress)
             .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
         Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
+    }
+}
+
+/// Has a drive eject its tape. An empty drive is what is wanted.
+///
+/// # Errors
+///
+/// Why it did not, in words.
+pub fn eject(connect: &dyn Connect, address: &Address) -> std::result::Result<(), String> {
+    let transport = connect.connect(address).map_err(|error| error.to_string())?;
+    let mut drive = Drive::open(transport).map_err(|error| error.to_string())?;
+    match drive.eject() {
+        Err(error) if !error.is_medium_missing() => Err(error.to_string()),
+        _ => Ok(()),
     }
 }
 

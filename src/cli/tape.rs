@@ -5,6 +5,7 @@ mod changer;
 mod configured;
 pub mod drive;
 mod labels;
+mod matching;
 mod media;
 pub mod medium;
 mod pool;

@@ -53,6 +53,11 @@ impl StateDir {
         &self.path
     }
 
+    /// The last status of a changer, for who would rather have an old answer than wait.
+    pub fn changer_status(&self, changer: &str) -> changer::StatusCache {
+        changer::StatusCache::new(&self.path.join("changer-state"), changer)
+    }
+
     /// The list of known tapes.
     pub fn inventory_file(&self) -> PathBuf {
         self.path.join("inventory.json")

@@ -1,4 +1,6 @@
-//! `capstan tape changer …`
+//! `capstan tape changer …`: the configuration, what is where, and moves by the names of the configuration.
+
+mod moves;
 
 use anyhow::{Context, Result, bail};
 use changer::{Changer, EntryKind};
@@ -6,14 +8,13 @@ use clap::{Args, Subcommand};
 use scsi::Connect as _;
 
 use super::configured;
-use super::station::find_changer;
 use crate::cli::Outcome;
+use crate::cli::robot::Robot;
 use crate::config::{ChangerConfig, Places, Tape, check_name};
 use crate::device::Devices;
 use crate::output::{OutputArgs, table};
-use crate::progress::Bar;
 
-/// Media changers: configure, look, find
+/// Media changers: configure, look, find, move
 #[derive(Debug, Subcommand)]
 pub enum ChangerCommand {
     Create(CreateArgs),
@@ -23,6 +24,16 @@ pub enum ChangerCommand {
     Remove(RemoveArgs),
     Scan(ScanArgs),
     Status(StatusArgs),
+    Inventory(moves::InventoryArgs),
+    Load(moves::LoadArgs),
+    Unload(moves::UnloadArgs),
+    Transfer(moves::TransferArgs),
+    Export(moves::ExportArgs),
+    Import(moves::ImportArgs),
+    Clean(moves::CleanArgs),
+    PutBack(moves::PutBackArgs),
+    Lock(moves::LockArgs),
+    Unlock(moves::UnlockArgs),
 }
 
 /// Configure a changer
@@ -102,6 +113,9 @@ pub struct ScanArgs {
 pub struct StatusArgs {
     /// Its name [default: the only one configured]
     name: Option<String>,
+    /// The last answer will do, if there is one: the library is not asked then
+    #[arg(long)]
+    cache: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -125,6 +139,16 @@ pub fn run(places: &Places, command: &ChangerCommand) -> Result<Outcome> {
             super::drive::print_scan(scsi::discover::Kind::Changer, args.output)
         }
         ChangerCommand::Status(args) => status(places, args),
+        ChangerCommand::Inventory(args) => moves::inventory(places, args),
+        ChangerCommand::Load(args) => moves::load(places, args),
+        ChangerCommand::Unload(args) => moves::unload(places, args),
+        ChangerCommand::Transfer(args) => moves::transfer(places, args),
+        ChangerCommand::Export(args) => moves::export(places, args),
+        ChangerCommand::Import(args) => moves::import(places, args),
+        ChangerCommand::Clean(args) => moves::clean(places, args),
+        ChangerCommand::PutBack(args) => moves::put_back(places, args),
+        ChangerCommand::Lock(args) => moves::lock(places, args),
+        ChangerCommand::Unlock(args) => moves::unlock(places, args),
     }
 }
 
@@ -203,19 +227,7 @@ fn remove(places: &Places, args: &RemoveArgs) -> Result<Outcome> {
 }
 
 fn status(places: &Places, args: &StatusArgs) -> Result<Outcome> {
-    let tape: Tape = places.load()?;
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => match tape.changer.keys().collect::<Vec<_>>().as_slice() {
-            [only] => (*only).clone(),
-            [] => bail!("no changer is configured; 'capstan tape changer create' makes one"),
-            _ => bail!("which changer? 'capstan tape changer list' shows the names"),
-        },
-    };
-    let config = find_changer(&tape, &name)?;
-    let mut changer = Changer::open(Devices.connect(&config.address)?)?
-        .with_export_slots(config.export_slots.clone());
-    let status = changer.status()?;
+    let status = Robot::named(places, args.name.as_deref())?.status(args.cache)?;
     args.output.print(&status.entries(), |entries| {
         let rows = entries.iter().map(|entry| {
             let kind = match entry.entry_kind {
@@ -238,9 +250,5 @@ fn status(places: &Places, args: &StatusArgs) -> Result<Outcome> {
         });
         table(&["entry", "id", "label-text", ""], rows)
     })?;
-    let bar = Bar::bytes("status");
-    for warning in &status.warnings {
-        bar.warn(warning);
-    }
     Ok(Outcome::Complete)
 }

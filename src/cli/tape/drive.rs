@@ -7,7 +7,7 @@ use scsi::Connect as _;
 use scsi::discover::{Kind, Roots};
 
 use super::configured::{self, Listed};
-use super::station;
+use super::{matching, station};
 use crate::cli::Outcome;
 use crate::config::{DriveConfig, Places, Tape, check_name};
 use crate::device::Devices;
@@ -36,12 +36,12 @@ pub struct CreateArgs {
     /// Its address: /dev/sgN, /dev/tape/by-id/…-sg, vtl:DIR#drive0
     #[arg(long, value_name = "ADDRESS")]
     path: String,
-    /// The changer that loads it
+    /// The changer that loads it; empty for none [default: the one that reports its serial number]
     #[arg(long, value_name = "NAME")]
     changer: Option<String>,
-    /// Which of the changer's drives it is, from 0
-    #[arg(long, value_name = "N", requires = "changer", default_value_t = 0)]
-    changer_drivenum: u64,
+    /// Which of the changer's drives it is, from 0 [default: the one with its serial number]
+    #[arg(long, value_name = "N", requires = "changer")]
+    changer_drivenum: Option<u64>,
 }
 
 /// List the configured drives
@@ -156,21 +156,22 @@ fn check_changer(tape: &Tape, name: &str) -> Result<()> {
 fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("drive", &args.name, 3)?;
     let path = check_address(&args.path)?;
+    let tape: Tape = places.load()?;
+    if let Some(changer) = args.changer.as_deref().filter(|changer| !changer.is_empty()) {
+        check_changer(&tape, changer)?;
+    }
+    let place = matching::place(&tape, &path, args.changer.as_deref(), args.changer_drivenum)?;
     places.change(|tape: &mut Tape| {
         configured::check_new("drive", &tape.drive, &args.name)?;
         if let Some((other, _)) = tape.drive.iter().find(|(_, d)| d.path == path) {
             bail!("drive '{other}' has this address already");
         }
-        if let Some(changer) = &args.changer {
+        if let Some(changer) = &place.changer {
             check_changer(tape, changer)?;
         }
         tape.drive.insert(
             args.name.clone(),
-            DriveConfig {
-                path,
-                changer: args.changer.clone(),
-                changer_drivenum: args.changer_drivenum,
-            },
+            DriveConfig { path, changer: place.changer, changer_drivenum: place.number },
         );
         Ok(())
     })?;
@@ -179,21 +180,22 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
 
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     let path = args.path.as_deref().map(check_address).transpose()?;
+    let tape: Tape = places.load()?;
+    let known = configured::find("drive", &tape.drive, &args.name)?.config;
+    let changer = args.changer.as_deref().or(known.changer.as_deref()).unwrap_or("");
+    if !changer.is_empty() {
+        check_changer(&tape, changer)?;
+    }
+    // In the same changer it keeps its number, unless it is another drive now.
+    let is_there = args.changer.is_none() && path.is_none();
+    let number = args.changer_drivenum.or(is_there.then_some(known.changer_drivenum));
+    let path = path.unwrap_or_else(|| known.path.clone());
+    let place = matching::place(&tape, &path, Some(changer), number)?;
     places.change(|tape: &mut Tape| {
-        let changer = args.changer.clone().filter(|changer| !changer.is_empty());
-        if let Some(changer) = &changer {
-            check_changer(tape, changer)?;
-        }
         let drive = configured::find_mut("drive", &mut tape.drive, &args.name)?;
-        if let Some(path) = path {
-            drive.path = path;
-        }
-        if args.changer.is_some() {
-            drive.changer = changer;
-        }
-        if let Some(number) = args.changer_drivenum {
-            drive.changer_drivenum = number;
-        }
+        drive.path = path;
+        drive.changer = place.changer;
+        drive.changer_drivenum = place.number;
         Ok(())
     })?;
     Ok(Outcome::Complete)
