@@ -28,6 +28,7 @@ mod ways;
 use std::collections::BTreeMap;
 
 use device::{Check, Device};
+use scsi::iscsi::parameters::DigestWish;
 
 /// What is known to be wrong with a device: the check, and what the device does instead.
 type Known = &'static [(&'static str, &'static str)];
@@ -93,6 +94,34 @@ fn in_process() {
         name: "emulated library, in this process",
         changer: library.address("changer"),
         drive: library.address("drive0"),
+        transfer_bytes_max: 8 << 20,
+        known: &[],
+    });
+}
+
+/// The emulated library through our target and our initiator.
+#[test]
+fn over_iscsi() {
+    let library = ways::EmulatedLibrary::new();
+    let target = library.serve(DigestWish::Allowed);
+    run(&Subject {
+        name: "emulated library, over iSCSI",
+        changer: ways::unit(&target, 0),
+        drive: ways::unit(&target, 1),
+        transfer_bytes_max: 8 << 20,
+        known: &[],
+    });
+}
+
+/// The same with a check of every byte on the way.
+#[test]
+fn over_iscsi_with_digests() {
+    let library = ways::EmulatedLibrary::new();
+    let target = library.serve(DigestWish::Required);
+    run(&Subject {
+        name: "emulated library, over iSCSI with digests",
+        changer: ways::unit(&target, 0),
+        drive: ways::unit(&target, 1),
         transfer_bytes_max: 8 << 20,
         known: &[],
     });

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use scsi::iscsi::initiator::{IscsiDevice, Options, Portal};
+use scsi::iscsi::parameters::DigestWish;
 use scsi::{Address, Transport};
+use vtl::iscsi_target::{Target, TargetOptions};
 
 /// Opens a unit by its address, without anything between the suite and the transport.
 pub fn open(address: &str) -> Box<dyn Transport> {
@@ -37,6 +40,22 @@ impl EmulatedLibrary {
     pub fn address(&self, unit: &str) -> String {
         format!("vtl:{}#{unit}", self.dir.path().display())
     }
+
+    /// Serves it on a free port of this machine.
+    pub fn serve(&self, digests: DigestWish) -> Target {
+        let options = TargetOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            digests,
+            ..TargetOptions::default()
+        };
+        let library = vtl::Library::open(self.dir.path()).unwrap();
+        Target::start(&library, options, Arc::new(|_| {})).unwrap()
+    }
+}
+
+/// The address of a logical unit of a target.
+pub fn unit(target: &Target, lun: u64) -> String {
+    format!("iscsi://{}/{}/{lun}", target.address(), target.name())
 }
 
 /// `tests/rigs/tgt-library.sh`, stopped when it is dropped.
