@@ -6,6 +6,7 @@ mod changer;
 mod confirm;
 mod datastore;
 mod group;
+mod iscsi;
 mod key;
 mod mt;
 mod mtx;
@@ -96,6 +97,8 @@ enum Command {
     Changer(changer::ChangerCommand),
     Mtx(mtx::MtxArgs),
     #[command(subcommand)]
+    Iscsi(iscsi::IscsiCommand),
+    #[command(subcommand)]
     Vtl(vtl::VtlCommand),
 }
 
@@ -131,6 +134,7 @@ fn message(error: &anyhow::Error) -> String {
 
 fn dispatch(cli: Cli) -> Result<Outcome> {
     let places = Places::find(cli.config, cli.state)?;
+    crate::device::set_places(&places);
     match cli.command {
         Command::Backup(args) => backup::run(&places, &args),
         Command::Restore(args) => restore::run(&places, &args),
@@ -146,6 +150,7 @@ fn dispatch(cli: Cli) -> Result<Outcome> {
         Command::Mt(args) => mt::run(&places, &args),
         Command::Changer(command) => changer::run(&command),
         Command::Mtx(args) => mtx::run(&places, &args),
+        Command::Iscsi(command) => iscsi::run(&places, &command),
         Command::Vtl(command) => vtl::run(&command),
     }
 }

@@ -1,10 +1,24 @@
 //! From an address to an open device: the one place that knows every kind.
 
+use std::sync::OnceLock;
+
 use anyhow::{Context, Result};
+use scsi::iscsi::initiator::{IscsiDevice, Portal};
 use scsi::retry::Retrying;
 use scsi::{Address, Connect, Error, Transport};
 
-/// Opens hardware and emulated libraries.
+use crate::config::Places;
+
+/// The folders of this process, which has one pair of them: iSCSI needs users, passwords and the name of
+/// this host from there.
+static PLACES: OnceLock<Places> = OnceLock::new();
+
+/// Tells where the configuration lies. What comes first counts.
+pub fn set_places(places: &Places) {
+    PLACES.get_or_init(|| places.clone());
+}
+
+/// Opens hardware, emulated libraries and units of iSCSI targets.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Devices;
 
@@ -29,11 +43,13 @@ fn open(address: &Address) -> std::result::Result<Box<dyn Transport>, Error> {
     match address {
         Address::Sg(path) => Ok(Box::new(scsi::sg::SgDevice::open(path)?)),
         Address::Vtl { dir, unit } => vtl::open_unit(dir, *unit),
-        Address::Iscsi { .. } => Err(Error::Open {
-            device: address.to_string(),
-            reason: "this version does not speak iSCSI itself; log in with the system's \
-                         initiator and use the /dev/sg* device that appears"
-                .into(),
-        }),
+        Address::Iscsi { host, port, target, lun } => {
+            let portal = Portal { host: host.clone(), port: *port };
+            let options =
+                crate::iscsi::options(PLACES.get(), &portal, Some(target)).map_err(|error| {
+                    Error::Open { device: address.to_string(), reason: format!("{error:#}") }
+                })?;
+            Ok(Box::new(IscsiDevice::open(&portal, target, *lun, &options)?))
+        }
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod device;
 mod history;
+mod iscsi;
 mod keys;
 mod output;
 mod progress;

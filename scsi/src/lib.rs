@@ -3,8 +3,8 @@
 //! The crate knows no backup. It offers:
 //!
 //! * [`Transport`]: one logical unit that takes a command and answers it. Hardware behind `/dev/sg*`
-//!   ([`sg`]) and an emulated library in this process (crate `vtl`) implement it; [`retry`] repeats
-//!   over any of them what the device certainly did not do;
+//!   ([`sg`]), units of iSCSI targets ([`iscsi::initiator`]) and an emulated library in this process
+//!   (crate `vtl`) implement it; [`retry`] repeats over any of them what the device certainly did not do;
 //! * [`sense`]: what a device says when a command did not simply work;
 //! * [`command`]: typed commands and replies of SPC, SSC and SMC, so that no other crate builds or
 //!   picks apart SCSI bytes;

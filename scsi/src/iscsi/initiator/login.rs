@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::session::Session;
 use super::socket::Half;
-use super::{Options, Portal};
+use super::{Options, Portal, PortalError};
 use crate::iscsi::chap::{self, InitiatorChap};
 use crate::iscsi::frame::{Outgoing, Reader, Writer};
 use crate::iscsi::parameters::{LOGIN_DATA_BYTES_MAX, Negotiation};
@@ -273,7 +273,7 @@ fn moved(response: &LoginResponse, answers: &Text) -> Result<Step> {
 /// `HOST[:PORT][,GROUP]`.
 pub(super) fn parse_target_address(address: &str) -> Result<Portal> {
     let portal = address.split_once(',').map_or(address, |(portal, _)| portal);
-    portal.parse().map_err(|error: crate::AddressError| {
+    portal.parse().map_err(|error: PortalError| {
         Error::malformed("TargetAddress", format!("'{address}': {}", error.reason))
     })
 }

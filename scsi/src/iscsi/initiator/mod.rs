@@ -53,12 +53,22 @@ pub struct Portal {
     pub port: u16,
 }
 
-impl FromStr for Portal {
-    type Err = crate::address::AddressError;
+/// Why a text is no portal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is no portal: {reason}; write HOST or HOST:PORT")]
+pub struct PortalError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
 
-    fn from_str(text: &str) -> Result<Portal, Self::Err> {
-        let (host, port) = parse_portal(text)
-            .map_err(|reason| crate::address::AddressError { text: text.to_string(), reason })?;
+impl FromStr for Portal {
+    type Err = PortalError;
+
+    fn from_str(text: &str) -> Result<Portal, PortalError> {
+        let (host, port) =
+            parse_portal(text).map_err(|reason| PortalError { text: text.to_string(), reason })?;
         Ok(Portal { host, port })
     }
 }
