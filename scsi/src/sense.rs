@@ -235,6 +235,10 @@ impl Sense {
     pub const READ_ERROR: Sense = Sense::new(SenseKey::MediumError, 0x11, 0x00);
     /// Write error (3/0C/00).
     pub const WRITE_ERROR: Sense = Sense::new(SenseKey::MediumError, 0x0c, 0x00);
+    /// The check value of a block was wrong, and it was not written (4/10/01).
+    pub const PROTECTION_CHECK_FAILED: Sense = Sense::new(SenseKey::HardwareError, 0x10, 0x01);
+    /// A method of block protection that the drive does not have (5/10/05).
+    pub const PROTECTION_METHOD: Sense = Sense::new(SenseKey::IllegalRequest, 0x10, 0x05);
     /// Positioning failed on the medium (3/3B/00).
     pub const POSITIONING_ERROR: Sense = Sense::new(SenseKey::MediumError, 0x3b, 0x00);
     /// Loading or unloading the medium failed (4/53/00).

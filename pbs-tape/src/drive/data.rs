@@ -1,5 +1,6 @@
 //! Blocks and filemarks.
 
+use scsi::command::protection::{CHECK_BYTES, Method};
 use scsi::command::{Cdb, block, timeout};
 use scsi::{Data, Reply, Sense, transport};
 
@@ -100,9 +101,49 @@ impl Drive {
     pub fn read_block(&mut self, buffer: &mut [u8]) -> Result<Read> {
         self.require_position(READING)?;
         let length = self.block_length(buffer.len(), block::TRANSFER_BYTES_MAX)?;
-        let cdb = block::read_cdb(length);
+        self.confirm_protection()?;
+        match self.block_protection() {
+            Some(method) => self.read_protected(method, buffer),
+            None => self.read_into(buffer, &block::read_cdb(length)),
+        }
+    }
+
+    /// A block whose length is another than asked for is told by the drive: of a longer one, only the first
+    /// part would come, and its check value could not be compared.
+    fn read_protected(&mut self, method: Method, buffer: &mut [u8]) -> Result<Read> {
+        let wanted = buffer.len().saturating_add(CHECK_BYTES);
+        let length = self.block_length(wanted, block::TRANSFER_BYTES_MAX)?;
+        let mut staged = self.stage_room(buffer.len());
+        let read = self.read_into(&mut staged, &block::read_exact_cdb(length));
+        let outcome = match read {
+            Ok(Read::Block(bytes)) => {
+                match staged.get(..bytes).and_then(|block| method.verified(block)) {
+                    Some(data) => {
+                        if let Some(place) = buffer.get_mut(..data.len()) {
+                            place.copy_from_slice(data);
+                        }
+                        Ok(Read::Block(data.len()))
+                    }
+                    None => Err(self.check_value_wrong(method)),
+                }
+            }
+            Err(Error::BlockTooLong { drive, block_bytes, limit_bytes }) => {
+                let check_bytes = CHECK_BYTES as u64;
+                Err(Error::BlockTooLong {
+                    drive,
+                    block_bytes: block_bytes.saturating_sub(check_bytes),
+                    limit_bytes: limit_bytes.saturating_sub(check_bytes),
+                })
+            }
+            other => other,
+        };
+        self.unstage(staged);
+        outcome
+    }
+
+    fn read_into(&mut self, buffer: &mut [u8], cdb: &Cdb) -> Result<Read> {
         let requested = buffer.len();
-        let (transferred, sense) = self.transfer(READING, &cdb, Data::In(buffer), timeout::READ)?;
+        let (transferred, sense) = self.transfer(READING, cdb, Data::In(buffer), timeout::READ)?;
         match sense {
             None => Ok(Read::Block(transferred)),
             Some(sense) if sense.is_filemark() => Ok(Read::Filemark),
@@ -123,7 +164,7 @@ impl Drive {
             Some(sense) if sense.is_success() || sense.is_early_warning() => {
                 Ok(Read::Block(transferred))
             }
-            Some(sense) => Err(self.check(READING, &cdb, sense)),
+            Some(sense) => Err(self.check(READING, cdb, sense)),
         }
     }
 
@@ -137,7 +178,17 @@ impl Drive {
     /// sync must be taken as lost.
     pub fn write_block(&mut self, data: &[u8]) -> Result<Written> {
         self.require_position(WRITING)?;
-        let length = self.block_length(data.len(), self.block_bytes_max)?;
+        self.block_length(data.len(), self.block_bytes_max)?;
+        self.confirm_protection()?;
+        let Some(method) = self.block_protection() else { return self.write_from(data) };
+        let staged = self.stage_block(method, data);
+        let written = self.write_from(&staged);
+        self.unstage(staged);
+        written
+    }
+
+    fn write_from(&mut self, data: &[u8]) -> Result<Written> {
+        let length = self.block_length(data.len(), block::TRANSFER_BYTES_MAX)?;
         let cdb = block::write_cdb(length);
         let (transferred, sense) = self.transfer(WRITING, &cdb, Data::Out(data), timeout::WRITE)?;
         match sense {
@@ -196,10 +247,11 @@ impl Drive {
         let cdb = block::write_filemarks_cdb(count, immediate);
         let (_, sense) = self.transfer(MARKING, &cdb, Data::None, timeout::WRITE_FILEMARKS)?;
         match sense {
-            None => Ok(()),
-            Some(sense) if sense.is_early_warning() || sense.is_success() => Ok(()),
-            Some(sense) => Err(self.check(MARKING, &cdb, sense)),
+            None => {}
+            Some(sense) if sense.is_early_warning() || sense.is_success() => {}
+            Some(sense) => return Err(self.check(MARKING, &cdb, sense)),
         }
+        if immediate { Ok(()) } else { self.require_protection() }
     }
 
     /// Returns when everything written so far is on the tape.

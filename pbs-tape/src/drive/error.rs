@@ -152,6 +152,27 @@ pub enum Error {
         /// Decryption mode, 0 = off.
         decryption_mode: u8,
     },
+    /// A block came from the drive with a check value that does not fit it: it was changed on its way.
+    #[error(
+        "drive {drive}: block {} was damaged between the drive and this program: its {method} is wrong; check cable and host adapter, then read the tape again",
+        block.map_or_else(|| "(number not known)".to_string(), |block| block.to_string())
+    )]
+    BlockCheckFailed {
+        /// The drive as the user named it.
+        drive: String,
+        /// Logical object number of the block, if the drive tells.
+        block: Option<u64>,
+        /// How the value is made.
+        method: scsi::command::protection::Method,
+    },
+    /// Check values were switched off while blocks were written with them.
+    #[error(
+        "drive {drive}: block protection was switched off by another program; what was written since the last synchronisation is not to be relied on, make sure that only one program uses the drive"
+    )]
+    ProtectionLost {
+        /// The drive as the user named it.
+        drive: String,
+    },
     /// The drive cannot encrypt as it is wanted.
     #[error("drive {drive}: {reason}; use another drive, or a pool without drive encryption")]
     EncryptionImpossible {
@@ -419,7 +440,10 @@ impl Error {
 
     /// The tape (or, on it, the end of its last file) is damaged.
     pub fn is_damaged(&self) -> bool {
-        matches!(self, Error::Medium { .. } | Error::TornEnd { .. })
+        matches!(
+            self,
+            Error::Medium { .. } | Error::TornEnd { .. } | Error::BlockCheckFailed { .. }
+        )
     }
 
     /// The same may work later without anybody doing anything.

@@ -29,6 +29,7 @@ mod error;
 mod medium;
 mod options;
 mod position;
+mod protection;
 mod ready;
 mod status;
 
@@ -88,6 +89,7 @@ pub struct Drive {
     /// The position may still be taken over from the drive ([`Drive::adopt_position`]).
     may_adopt: bool,
     encryption: encryption::Knowledge,
+    protection: protection::Guard,
 }
 
 impl std::fmt::Debug for Drive {
@@ -129,6 +131,7 @@ impl Drive {
             patience: Patience::default(),
             may_adopt: true,
             encryption: encryption::Knowledge::default(),
+            protection: protection::Guard::default(),
         })
     }
 
@@ -157,10 +160,13 @@ impl Drive {
             BlockLimits::request(&mut drive.transport)
                 .map_err(|error| drive.fail("reading block limits", error))
         })?;
-        self.block_bytes_max = match limits.maximum_bytes {
+        self.while_opening("setting block protection", Drive::protect)?;
+        let maximum_bytes = match limits.maximum_bytes {
             0 => block::TRANSFER_BYTES_MAX,
             maximum => maximum.min(block::TRANSFER_BYTES_MAX),
         };
+        // The limit counts the check value, which is not the caller's business.
+        self.block_bytes_max = maximum_bytes.saturating_sub(self.check_bytes() as u32);
         self.encryption_off_at_open(progress)?;
         // A unit attention met while opening is dealt with; where the tape stands is still open.
         self.trust = Trust::Unknown;
@@ -309,6 +315,7 @@ impl Drive {
             if sense.is_encryption_changed() {
                 self.encryption_was_changed();
             }
+            self.protection_may_be_lost();
             self.trust = Trust::Lost;
             return Error::PositionLost { drive, doing, sense };
         }
@@ -357,6 +364,7 @@ impl Drive {
     fn note_sense(&mut self, sense: &Sense) {
         if sense.is_unit_attention() {
             self.trust = Trust::Lost;
+            self.protection_may_be_lost();
         } else if sense.deferred {
             self.trust = self.trust.after_failure();
         }
@@ -394,5 +402,6 @@ impl Trust {
 impl Drop for Drive {
     fn drop(&mut self) {
         self.remove_key_quietly();
+        self.unprotect_quietly();
     }
 }

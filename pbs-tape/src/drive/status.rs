@@ -79,6 +79,10 @@ pub struct Status {
     /// encryption or does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
+    /// Check values between host and drive: `on` or `off`, and the methods that the drive offers. Absent if
+    /// it offers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_protection: Option<String>,
 }
 
 /// One entry of the cartridge memory.
@@ -219,6 +223,7 @@ impl Drive {
             ..Status::default()
         };
         self.add_options(&mut status)?;
+        status.block_protection = self.protection_text();
         status.ready = is_ready;
         let state = self.activity().ok();
         status.cleaning_requested =

@@ -8,6 +8,7 @@ mod medium;
 mod opening;
 mod options;
 mod position;
+mod protection;
 
 use std::sync::Mutex;
 
@@ -21,6 +22,7 @@ use scsi::command::mode::{
 use scsi::command::position::{
     Destination, LongPosition, SpaceUnit, locate_cdb, rewind_cdb, space_cdb,
 };
+use scsi::command::protection::VPD_PROTECTION;
 use scsi::command::security::EncryptionStatus;
 use scsi::command::unit::{request_sense_cdb, test_unit_ready_cdb};
 use scsi::command::{Cdb, attribute};
@@ -83,6 +85,11 @@ fn open_at(file: u64, object: u64) -> (Script, Drive) {
     expect_position(&mut script, file, object);
     assert_eq!(drive.position().unwrap(), Position { file, object });
     (script, drive)
+}
+
+/// A drive without logical block protection.
+fn expect_no_protection(script: &mut Script) {
+    script.expect_check(&inquiry::vpd_cdb(VPD_PROTECTION, 0xfc), Sense::INVALID_FIELD_IN_CDB);
 }
 
 /// A drive without tape data encryption.

@@ -16,6 +16,12 @@ pub const fn read_cdb(length: u32) -> Cdb {
     Cdb::new([opcode::READ_6, 0x02, a, b, c, 0])
 }
 
+/// The same with SILI=0: any other length is told, with the difference.
+pub const fn read_exact_cdb(length: u32) -> Cdb {
+    let [a, b, c] = be24(length);
+    Cdb::new([opcode::READ_6, 0, a, b, c, 0])
+}
+
 /// WRITE(6) of one block of `length` bytes.
 pub const fn write_cdb(length: u32) -> Cdb {
     let [a, b, c] = be24(length);

@@ -22,6 +22,7 @@ pub mod medium;
 pub mod mode;
 pub mod opcode;
 pub mod position;
+pub mod protection;
 pub mod reservation;
 pub mod security;
 pub mod statistics;

@@ -1,10 +1,13 @@
-//! One block on its way between host and log: decrypted and encrypted as the host's parameters say.
+//! One block on its way between host and log: decrypted and encrypted as the host's parameters say, with the
+//! check value of logical block protection where the host asked for one. The value is checked before
+//! anything else happens to a block from the host, and made last for a block to it.
 //!
 //! What a host must not see never reaches its buffer: a block that may be encrypted is read into the
 //! drive's own memory first, and copied only when it is known what it is. Where the cartridge's memory says
 //! that no encrypted block lies this far, blocks go straight to the host.
 
 use scsi::Sense;
+use scsi::command::protection::{CHECK_BYTES, Protection};
 use scsi::command::security::DecryptionMode;
 
 use super::{Drive, security, threaded};
@@ -50,10 +53,12 @@ pub(super) fn read(drive: &mut Drive, nexus: Nexus, buffer: &mut [u8]) -> Result
     drive.encryption.check_lock(nexus)?;
     let decryption = drive.encryption.decryption(nexus);
     let position = drive.record.position;
+    let check = drive.hosts.protection(nexus);
+    let check = if check.reads { check.method } else { None };
     let Drive { medium, staging, .. } = drive;
     let cartridge = threaded(medium)?;
     let may_be_sealed = cartridge.first_encrypted().is_some_and(|first| position >= first);
-    if !may_be_sealed && decryption != DecryptionMode::Decrypt {
+    if !may_be_sealed && decryption != DecryptionMode::Decrypt && check.is_none() {
         let object = cartridge.log.read_sealed(position, buffer, &mut staging.seal)?;
         if staging.seal.is_empty() {
             return Ok(object);
@@ -67,6 +72,10 @@ pub(super) fn read(drive: &mut Drive, nexus: Nexus, buffer: &mut [u8]) -> Result
     staging.data.resize(length as usize, 0);
     cartridge.log.read_sealed(position, &mut staging.data, &mut staging.seal)?;
     open(drive, nexus, decryption)?;
+    if let Some(method) = check {
+        let value = method.check(&drive.staging.data);
+        drive.staging.data.extend_from_slice(&value);
+    }
     let staged = &drive.staging.data;
     let sent = staged.len().min(buffer.len());
     if let (Some(to), Some(from)) = (buffer.get_mut(..sent), staged.get(..sent)) {
@@ -96,6 +105,21 @@ fn open(drive: &mut Drive, nexus: Nexus, decryption: DecryptionMode) -> Result<(
         DecryptionMode::Decrypt | DecryptionMode::Mixed => {
             encryption.unseal(nexus, &mut staging.data, &seal)
         }
+    }
+}
+
+/// By how much a block is longer on its way to a host.
+pub(super) fn check_bytes(protection: Protection) -> u32 {
+    if protection.reads { CHECK_BYTES as u32 } else { 0 }
+}
+
+/// The data of a block that a host sent: without its check value, which is verified here.
+pub(super) fn received(protection: Protection, block: &[u8]) -> Result<&[u8], Sense> {
+    match protection.method {
+        Some(method) if protection.writes => {
+            method.verified(block).ok_or(Sense::PROTECTION_CHECK_FAILED)
+        }
+        _ => Ok(block),
     }
 }
 

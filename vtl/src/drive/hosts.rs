@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use scsi::Sense;
+use scsi::command::protection::Protection;
 
 use super::{Drive, DriveRecord};
 use crate::unit::{Attentions, Nexus};
@@ -16,6 +17,8 @@ pub(super) struct HostState {
     /// PREVENT ALLOW MEDIUM REMOVAL is in force for it. The cartridge stays as long as one host
     /// wants it (SPC-4 §6.17).
     pub prevents_removal: bool,
+    /// The check values that travel with its blocks. Lost with the session and on reset.
+    pub protection: Protection,
 }
 
 /// All hosts that the drive knows.
@@ -25,13 +28,23 @@ pub(super) struct Hosts(BTreeMap<Nexus, HostState>);
 impl Hosts {
     /// Only this machine, as the drive's record has it.
     pub fn new(record: &DriveRecord) -> Hosts {
-        let local = HostState { prevents_removal: record.prevented };
+        let local = HostState { prevents_removal: record.prevented, ..HostState::default() };
         Hosts(BTreeMap::from([(Nexus::LOCAL, local)]))
     }
 
     /// A host's part.
     pub fn of(&mut self, nexus: Nexus) -> &mut HostState {
         self.0.entry(nexus).or_default()
+    }
+
+    /// The block protection that is in force for a host.
+    pub fn protection(&self, nexus: Nexus) -> Protection {
+        self.0.get(&nexus).map_or(Protection::default(), |host| host.protection)
+    }
+
+    /// Block protection is off for every host.
+    fn forget_protection(&mut self) {
+        self.0.values_mut().for_each(|host| host.protection = Protection::default());
     }
 
     /// True if a host wants the cartridge to stay.
@@ -96,6 +109,7 @@ impl Drive {
         self.hosts.allow_removal();
         self.reservations.reset();
         self.encryption.forget_keys();
+        self.hosts.forget_protection();
         self.attentions.raise(Attentions::RESET, None);
     }
 }

@@ -35,6 +35,7 @@ use encryption::Encryption;
 use hosts::Hosts;
 use nix::fcntl::Flock;
 use scsi::Sense;
+use scsi::command::protection::{self, Method};
 
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState, Fault, Purpose};
@@ -79,6 +80,8 @@ pub(crate) struct Drive {
     reservations: Reservations,
     encryption: Encryption,
     staging: Staging,
+    /// Who asks for mode pages: some of them are different for each host.
+    asking: Nexus,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -126,6 +129,17 @@ impl From<Error> for Stop {
 pub(crate) fn identity(config: &LibraryConfig, number: u16) -> Identity {
     let texts = config.personality.drive(config.generation);
     let serial = format!("{:06X}D{number:03}", config.id & 0xff_ffff);
+    let mut extra_pages = vec![
+        // TSMC clear, WORM set: the drive takes WORM cartridges.
+        (0xb0, vec![0x01, 0x00]),
+        (0xb1, serial.as_bytes().to_vec()),
+        (0xb2, supported_alerts().to_be_bytes().to_vec()),
+        (0xb3, library_serial(config).into_bytes()),
+    ];
+    let methods = protection_methods(config.generation);
+    if !methods.is_empty() {
+        extra_pages.push((protection::VPD_PROTECTION, protection::build_support(methods)));
+    }
     Identity {
         device_type: 0x01,
         vendor: texts.vendor,
@@ -133,14 +147,17 @@ pub(crate) fn identity(config: &LibraryConfig, number: u16) -> Identity {
         revision: REVISION,
         name: world_wide_name(config.id, number + 1),
         bar_code_reader: false,
-        extra_pages: vec![
-            // TSMC clear, WORM set: the drive takes WORM cartridges.
-            (0xb0, vec![0x01, 0x00]),
-            (0xb1, serial.as_bytes().to_vec()),
-            (0xb2, supported_alerts().to_be_bytes().to_vec()),
-            (0xb3, library_serial(config).into_bytes()),
-        ],
+        extra_pages,
         serial,
+    }
+}
+
+/// The methods of logical block protection that a drive has.
+fn protection_methods(generation: Generation) -> &'static [Method] {
+    match generation {
+        Generation::Lto2 | Generation::Lto3 | Generation::Lto4 => &[],
+        Generation::Lto5 | Generation::Lto6 => &[Method::ReedSolomon],
+        _ => &[Method::ReedSolomon, Method::Crc32c],
     }
 }
 
@@ -198,6 +215,7 @@ impl Drive {
             reservations: Reservations::open(folder.join("reservations.json"))?,
             encryption: Encryption::default(),
             staging: Staging::default(),
+            asking: Nexus::LOCAL,
             seen_changes: None,
             wrote: false,
             down: 0,

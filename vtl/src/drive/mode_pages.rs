@@ -4,17 +4,19 @@
 //! counts data bytes as the host sends them.
 
 use scsi::Sense;
+use scsi::command::protection::{self, Protection};
 
 use super::layout::{self, Layout};
-use super::{Drive, Medium};
+use super::{Drive, Medium, protection_methods};
 use crate::cartridge::Purpose;
-use crate::generation::{Access, BLOCK_BYTES_MAX};
+use crate::generation::{Access, BLOCK_BYTES_MAX, Generation};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::{Command, Done};
 
 const ERROR_RECOVERY: PageCode = (0x01, 0);
 const DISCONNECT_RECONNECT: PageCode = (0x02, 0);
 const CONTROL: PageCode = (0x0a, 0);
+const CONTROL_DATA_PROTECTION: PageCode = (protection::PAGE, protection::SUBPAGE);
 const DATA_COMPRESSION: PageCode = (0x0f, 0);
 const DEVICE_CONFIGURATION: PageCode = (0x10, 0);
 const DEVICE_CONFIGURATION_EXTENSION: PageCode = (0x10, 0x01);
@@ -22,8 +24,22 @@ const MEDIUM_PARTITION: PageCode = (0x11, 0);
 const INFORMATIONAL_EXCEPTIONS: PageCode = (0x1c, 0);
 const MEDIUM_CONFIGURATION: PageCode = (0x1d, 0);
 
-/// Ascending. Control data protection (0Ah/F0h) comes with logical block protection.
+/// Ascending.
 const PAGES: &[PageCode] = &[
+    ERROR_RECOVERY,
+    DISCONNECT_RECONNECT,
+    CONTROL,
+    CONTROL_DATA_PROTECTION,
+    DATA_COMPRESSION,
+    DEVICE_CONFIGURATION,
+    DEVICE_CONFIGURATION_EXTENSION,
+    MEDIUM_PARTITION,
+    INFORMATIONAL_EXCEPTIONS,
+    MEDIUM_CONFIGURATION,
+];
+
+/// The same without block protection, which came with LTO-5.
+const PAGES_UNPROTECTED: &[PageCode] = &[
     ERROR_RECOVERY,
     DISCONNECT_RECONNECT,
     CONTROL,
@@ -68,7 +84,7 @@ impl ModePages for Drive {
     }
 
     fn codes(&self) -> &'static [PageCode] {
-        PAGES
+        if protection_methods(self.generation()).is_empty() { PAGES_UNPROTECTED } else { PAGES }
     }
 
     fn page(&self, code: PageCode, values: Values) -> Vec<u8> {
@@ -83,6 +99,12 @@ impl ModePages for Drive {
             (CONTROL, true) => vec![D_SENSE],
             (CONTROL, false) => {
                 vec![if self.record.descriptor_sense && !default { D_SENSE } else { 0 }]
+            }
+            (CONTROL_DATA_PROTECTION, true) => vec![0xff, 0x3f, 0xc0],
+            (CONTROL_DATA_PROTECTION, false) => {
+                let asked = self.hosts.protection(self.asking);
+                let page = if default { Protection::default() } else { asked };
+                page.build().get(4..).unwrap_or_default().to_vec()
             }
             (DATA_COMPRESSION, true) => vec![DCE],
             (DATA_COMPRESSION, false) => {
@@ -121,7 +143,7 @@ impl ModePages for Drive {
 fn body_length(code: PageCode) -> usize {
     match code {
         ERROR_RECOVERY | CONTROL | INFORMATIONAL_EXCEPTIONS => 10,
-        DEVICE_CONFIGURATION_EXTENSION => 28,
+        DEVICE_CONFIGURATION_EXTENSION | CONTROL_DATA_PROTECTION => 28,
         MEDIUM_CONFIGURATION => 30,
         MEDIUM_PARTITION => layout::PAGE_BYTES,
         _ => 14,
@@ -130,14 +152,17 @@ fn body_length(code: PageCode) -> usize {
 
 /// MODE SENSE(6) and (10).
 pub(super) fn sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    drive.asking = command.nexus;
     mode_pages::sense(drive, command)
 }
 
 /// MODE SELECT(6) and (10). Everything is checked before anything changes.
 pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    drive.asking = command.nexus;
     let Some(selection) = mode_pages::select(drive, command)? else { return Ok(()) };
     let wrong = Sense::INVALID_FIELD_IN_PARAMETERS;
     let mut new = drive.record.clone();
+    let mut new_protection = drive.hosts.protection(command.nexus);
     new.buffered = match selection.device_specific >> 4 & 0x07 {
         0 => false,
         1 => true,
@@ -159,6 +184,9 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     for (code, body) in &selection.pages {
         match (*code, body.as_slice()) {
             (CONTROL, [flags, ..]) => new.descriptor_sense = flags & D_SENSE != 0,
+            (CONTROL_DATA_PROTECTION, body) => {
+                new_protection = checked_protection(drive.generation(), body)?;
+            }
             (DATA_COMPRESSION, [flags, ..]) => new.compression = flags & DCE != 0,
             (DEVICE_CONFIGURATION, [_, _, _, _, _, _, _, _, _, _, _, _, algorithm, ..]) => {
                 // 0 off, 1 the drive's own algorithm; others do not exist.
@@ -180,9 +208,25 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
             _ => {}
         }
     }
+    // For this host only, so nobody else is told.
+    drive.hosts.of(command.nexus).protection = new_protection;
     if new != drive.record {
         drive.record = new;
         drive.attentions.raise(Sense::MODE_PARAMETERS_CHANGED, Some(command.nexus));
     }
     Ok(())
+}
+
+/// The protection that a host asks for, if this drive has it.
+fn checked_protection(
+    generation: Generation,
+    body: &[u8],
+) -> std::result::Result<Protection, Sense> {
+    if let [method, ..] = body
+        && *method != 0
+        && !protection_methods(generation).iter().any(|one| one.to_byte() == *method)
+    {
+        return Err(Sense::PROTECTION_METHOD);
+    }
+    Protection::parse_body(body).map_err(|_| Sense::INVALID_FIELD_IN_PARAMETERS)
 }

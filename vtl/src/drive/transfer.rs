@@ -114,6 +114,10 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
     let block_length = drive.record.block_length as usize;
     let total = block_length.saturating_mul(count as usize);
     let nexus = command.nexus;
+    let check_bytes = blocks::check_bytes(drive.hosts.protection(nexus));
+    if drive.record.block_length <= check_bytes {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
     let mut sent = 0;
     for done in 0..count {
         let residual = (count - done) as i64;
@@ -123,7 +127,7 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
         let position = drive.record.position;
         let log = &mut threaded(&mut drive.medium)?.log;
         let fits = position < log.objects()
-            && log.kind(position)? == Object::Block(drive.record.block_length);
+            && log.kind(position)? == Object::Block(drive.record.block_length - check_bytes);
         let room = if fits { rest.len().min(block_length) } else { 0 };
         let place = rest.get_mut(..room).unwrap_or_default();
         match next_object(drive, nexus, place, residual) {
@@ -223,6 +227,8 @@ fn write_block(
     block: &[u8],
     residual: i64,
 ) -> Result<Option<Sense>, Stop> {
+    let block = blocks::received(drive.hosts.protection(nexus), block)
+        .map_err(|sense| sense.with_information(residual))?;
     let position = drive.record.position;
     let pews_bytes = u64::from(drive.record.pews_mb) * MB;
     let cartridge = threaded(&mut drive.medium)?;

@@ -18,6 +18,7 @@ mod interchange;
 mod model;
 mod pages;
 mod partitions;
+mod protection;
 mod reservations;
 mod sharing;
 mod tape;

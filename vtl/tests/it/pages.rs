@@ -12,7 +12,7 @@ fn inquiry_and_vital_product_data() {
     assert_eq!(standard[..8], [1, 0x80, 6, 2, 0x1f, 0, 0, 2]);
     assert_eq!(&standard[8..36], b"CAPSTAN VTL-LTO8        0100");
     let pages = drive.data_in(&[0x12, 1, 0, 0, 255, 0], 255);
-    assert_eq!(pages, [1, 0, 0, 7, 0, 0x80, 0x83, 0xb0, 0xb1, 0xb2, 0xb3]);
+    assert_eq!(pages, [1, 0, 0, 8, 0, 0x80, 0x83, 0xb0, 0xb1, 0xb2, 0xb3, 0xb5]);
     for page in &pages[4..] {
         let reply = drive.data_in(&[0x12, 1, *page, 0, 255, 0], 255);
         assert_eq!(reply[..2], [1, *page]);
@@ -24,7 +24,7 @@ fn inquiry_and_vital_product_data() {
     assert_eq!(identification[4..8], [2, 1, 0, 34]);
     assert_eq!(identification[42..46], [1, 3, 0, 8]);
     assert_eq!(identification[46] >> 4, 5);
-    drive.fails(&[0x12, 1, 0xb5, 0, 255, 0], (5, 0x24, 0));
+    drive.fails(&[0x12, 1, 0xb4, 0, 255, 0], (5, 0x24, 0));
     drive.fails(&[0x12, 0, 0x80, 0, 255, 0], (5, 0x24, 0));
     // Two drives are two devices.
     let other = rig.drive(1).data_in(&[0x12, 1, 0x83, 0, 255, 0], 255);
@@ -81,7 +81,8 @@ fn mode_sense_and_select() {
     assert_eq!(codes(&long[16..]), plain);
     let with_subpages = drive.data_in(&[0x5a, 8, 0x3f, 0xff, 0, 0, 0, 16, 0, 0], 4096);
     assert!(codes(&with_subpages[8..]).contains(&(16, 1)));
-    assert_eq!(codes(&with_subpages[8..]).len(), plain.len() + 1);
+    assert!(codes(&with_subpages[8..]).contains(&(10, 0xf0)));
+    assert_eq!(codes(&with_subpages[8..]).len(), plain.len() + 2);
 
     let compression = drive.data_in(&[0x1a, 8, 0x0f, 0, 255, 0], 255);
     assert_eq!(compression[4..8], [0x0f, 0x0e, 0xc0, 0x80]);

@@ -9,6 +9,7 @@ fn expect_options(script: &mut Script) {
     script.expect_check(&extension, Sense::INVALID_FIELD_IN_CDB);
     let limits = BlockLimits { granularity: 0, maximum_bytes: 0x80_0000, minimum_bytes: 1 };
     script.expect_in(&BlockLimits::cdb(), &limits.build());
+    expect_no_protection(script);
     expect_no_encryption(script);
 }
 
@@ -65,6 +66,7 @@ fn options_are_changed_only_if_they_must_and_a_unit_attention_is_taken() {
     script.expect_out(&select_cdb(Size::Ten, 48), &left.build_for_select(Size::Ten));
     let limits = BlockLimits { granularity: 0, maximum_bytes: 0, minimum_bytes: 1 };
     script.expect_in(&BlockLimits::cdb(), &limits.build());
+    expect_no_protection(&mut script);
     expect_no_encryption(&mut script);
     drive.prepare_media(false, &Watcher::default()).unwrap();
     assert_eq!(drive.block_bytes_max(), 0xff_ffff);
