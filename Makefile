@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-crypt bench-memory scale fuzz hunt model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-crypt bench-memory scale fuzz hunt faults model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -46,6 +46,10 @@ fuzz: setup
 hunt: setup
 	CAPSTAN_KILLS=$${CAPSTAN_KILLS:-1000} CAPSTAN_CLIENTS=$${CAPSTAN_CLIENTS:-32} \
 	CAPSTAN_GENERATIONS=$${CAPSTAN_GENERATIONS:-200} $(CARGO) test --release --locked --test hunt -- --nocapture --test-threads 1
+
+# Random faults on an emulated tape library; a failing seed says how to see it again.
+faults: setup
+	CAPSTAN_FAULT_SEEDS=$${SEEDS:-10000} $(CARGO) test --release --locked -p pbs-tape --test faults -- --nocapture
 
 # The collector and its neighbours in many orders, one by one; MODEL_ORDERS of each kind.
 MODEL_ORDERS ?= 20000

@@ -89,7 +89,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Writing to the medium failed at its physical end.
-    #[error("the tape is full: no space left behind early warning")]
+    #[error(
+        "the tape is full: no space left behind early warning; run the job again, it goes on with another tape"
+    )]
     TapeFull,
 
     /// A block of a tape file is damaged or misplaced.
@@ -327,7 +329,9 @@ pub enum Error {
         alerts: String,
     },
     /// A fresh tape could not take a single chunk or archive.
-    #[error("{what} does not fit on a fresh tape ({tape}); use larger tapes")]
+    #[error(
+        "{what} does not fit on a fresh tape ({tape}); use larger tapes, or run the job again if this one ended early: it goes on with another"
+    )]
     DoesNotFit {
         /// What was to be written.
         what: String,

@@ -14,7 +14,7 @@ use datastore::Progress;
 use scsi::{Address, Connect};
 
 use crate::device::{LtoTape, TapeDevice};
-use crate::drive::Drive;
+use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
 use crate::loader::MediaLoader;
 use crate::media::{Lock, Reach, StateDir};
@@ -52,7 +52,17 @@ pub struct DriveStation {
     connect: Arc<dyn Connect>,
     progress: Arc<dyn Progress>,
     status_cache: Option<StatusCache>,
+    patience: StationPatience,
     _lock: Lock,
+}
+
+/// How long a station waits for its devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StationPatience {
+    /// For a tape to become ready.
+    pub drive: drive::Patience,
+    /// For the robot to answer.
+    pub changer: changer::Patience,
 }
 
 impl DriveStation {
@@ -68,7 +78,21 @@ impl DriveStation {
         let lock = state.lock_drive(&lock_name(&config.address), lock_wait)?;
         let status_cache =
             config.changer.as_ref().map(|changer| state.changer_status(&changer.name));
-        Ok(DriveStation { config, connect, progress, status_cache, _lock: lock })
+        Ok(DriveStation {
+            config,
+            connect,
+            progress,
+            status_cache,
+            patience: StationPatience::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Changes how long is waited.
+    #[must_use]
+    pub fn with_patience(mut self, patience: StationPatience) -> DriveStation {
+        self.patience = patience;
+        self
     }
 
     /// Its configuration.
@@ -79,7 +103,9 @@ impl DriveStation {
     /// Opens the drive without looking for a tape, for status and the like.
     pub fn open_drive(&self) -> Result<Drive> {
         let transport = self.connect.connect(&self.config.address).map_err(|e| self.no_way(e))?;
-        Ok(Drive::open(transport)?)
+        let mut drive = Drive::open(transport)?;
+        drive.set_patience(self.patience.drive);
+        Ok(drive)
     }
 
     /// Opens the changer. A stand-alone drive has none.
@@ -91,6 +117,7 @@ impl DriveStation {
         let progress = Arc::clone(&self.progress);
         let mut changer = Changer::open(transport)?
             .with_export_slots(config.export_slots.clone())
+            .with_patience(self.patience.changer)
             .with_abort(Box::new(move || progress.is_aborted()));
         if let Some(cache) = &self.status_cache {
             changer = changer.with_cache(cache.clone());
@@ -110,8 +137,9 @@ impl DriveStation {
     }
 
     fn open_with_media(&self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
-        let transport = self.connect.connect(&self.config.address).map_err(|e| self.no_way(e))?;
-        let drive = Drive::open_with_media(transport, self.config.changer.is_some(), progress)
+        let mut drive = self.open_drive()?;
+        drive
+            .prepare_media(self.config.changer.is_some(), progress)
             .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
         Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
     }

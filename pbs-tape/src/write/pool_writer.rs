@@ -219,8 +219,12 @@ impl<'a> PoolWriter<'a> {
                 return Err(Error::BadAppendPosition { tape: id.label.label_text, file });
             }
             device.encryption_off()?;
-            write_media_set_label(&mut *device, &set_label, None)
-                .on_tape(&id.label.label_text, MEDIA_SET_LABEL_FILE)?;
+            let written = write_media_set_label(&mut *device, &set_label, None);
+            if written.as_ref().is_err_and(|e| matches!(e.cause(), Error::TapeFull)) {
+                // It takes nothing at all. The next job must not be stopped by it again.
+                self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Damaged))?;
+            }
+            written.on_tape(&id.label.label_text, MEDIA_SET_LABEL_FILE)?;
             device.sync()?;
             device.set_cartridge_labels(Some(&id.label.label_text), Some(&set_label.pool))?;
             MediaCatalog::overwrite(&state, &id)?
@@ -291,6 +295,9 @@ impl<'a> PoolWriter<'a> {
             };
             self.progress.note(&format!("write catalog for previous media: {media}"));
             if !self.append_catalog_of(*media, set_label.uuid, seq_nr as u64)? {
+                // A tape that ends so early must not stop every job to come: the next one takes
+                // another.
+                self.set_full()?;
                 let tape = self.tape()?.label_text.clone();
                 return Err(Error::DoesNotFit {
                     what: format!("the media catalog of tape {media}"),

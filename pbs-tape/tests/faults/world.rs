@@ -1,0 +1,519 @@
+//! A datastore, an emulated library, the jobs over them, and the promises that the jobs made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datastore::chunk_store::SyncLevel;
+use datastore::datastore::Options as StoreOptions;
+use datastore::hierarchy::{parse_qualified_name, qualified_name};
+use datastore::manifest::Manifest;
+use datastore::progress::Silent;
+use datastore::snapshot::{GroupWriter, SnapshotWriter};
+use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
+use pbs_tape::Error;
+use pbs_tape::loader::{MediaLoader, MediaWait};
+use pbs_tape::media::{Inventory, MediaCatalog, MediaStatus, PoolConfig, StateDir};
+use pbs_tape::operations::catalog::{CatalogOptions, catalog};
+use pbs_tape::operations::erase::format;
+use pbs_tape::operations::inventory::{InventoryOptions, inventory};
+use pbs_tape::operations::label::barcode_label;
+use pbs_tape::restore::{RestoreOptions, StoreMap, run_restore};
+use pbs_tape::station::{ChangerConfig, DriveConfig, DriveStation, StationPatience};
+use pbs_tape::write::{TapeBackupOptions, run_backup};
+use scsi::retry::{Backoff, Retrying};
+use scsi::{Address, Connect, Data, Transport, VtlUnit};
+use tempfile::TempDir;
+use uuid::Uuid;
+use vtl::faults::FaultPlan;
+use vtl::{ElementKind, Library, Options};
+
+/// Name of the datastore on tape.
+pub const STORE: &str = "main";
+/// Files and chunk contents of a snapshot.
+type Print = Vec<(String, Digest)>;
+
+/// Bytes that do not compress and are the same in each run.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut value = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        value ^= value << 13;
+        value ^= value >> 7;
+        value ^= value << 17;
+        (value >> 32) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn memory_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn open_store(path: &Path) -> Arc<Datastore> {
+    std::fs::create_dir_all(path.join(".chunks")).unwrap();
+    let options = StoreOptions { sync_level: SyncLevel::None, ..StoreOptions::default() };
+    Datastore::open(path, &options).unwrap()
+}
+
+fn allow_chunk(store: &Datastore, digest: &Digest) {
+    std::fs::create_dir_all(store.chunks().path(digest).parent().unwrap()).unwrap();
+}
+
+fn fingerprint(store: &Arc<Datastore>, name: &str) -> Result<Print, datastore::Error> {
+    let (namespace, snapshot) = parse_qualified_name(name)?;
+    let reader = SnapshotReader::open(store, &namespace, &snapshot)?;
+    let mut found = Vec::new();
+    for file in reader.manifest().files() {
+        let content = if file.filename.ends_with(".blob") {
+            reader.blob(&file.filename)?.as_bytes().to_vec()
+        } else {
+            let mut all = Vec::new();
+            for entry in reader.index(&file.filename)?.entries() {
+                let blob = store.chunks().read(&entry.digest)?;
+                all.extend(blob.decode_chunk(None, &entry.digest, entry.len() as usize)?);
+            }
+            all
+        };
+        found.push((file.filename.clone(), Digest::of(&content)));
+    }
+    Ok(found)
+}
+
+/// The datastore that is backed up. It does not change, so many worlds share it.
+pub struct Source {
+    _folder: TempDir,
+    store: Arc<Datastore>,
+    /// Snapshots on tape and what is in them.
+    snapshots: BTreeMap<String, Print>,
+    digests: Vec<Digest>,
+}
+
+/// Groups of the source.
+pub const GROUPS: [&str; 3] = ["host/a", "host/b", "host/c"];
+
+impl Source {
+    /// Three groups of two snapshots that share a chunk: about 2.5 MB.
+    pub fn new() -> Source {
+        let folder = memory_folder();
+        let store = open_store(&folder.path().join("source"));
+        let mut source =
+            Source { _folder: folder, store, snapshots: BTreeMap::new(), digests: Vec::new() };
+        for (number, group) in GROUPS.iter().enumerate() {
+            let number = number as u64;
+            let mut chunks: Vec<Vec<u8>> =
+                (0..4).map(|n| noise(number * 10 + n, 60_000 + 40_000 * n as usize)).collect();
+            source.add(group, 1_700_000_000, &chunks);
+            chunks.remove(1);
+            chunks.push(noise(number * 10 + 8, 300_000));
+            source.add(group, 1_700_000_100, &chunks);
+        }
+        source
+    }
+
+    fn add(&mut self, group: &str, time: i64, chunks: &[Vec<u8>]) {
+        let store = &self.store;
+        let namespace = Namespace::root();
+        let snapshot = SnapshotPath::new(group.parse().unwrap(), time).unwrap();
+        let group = GroupWriter::open(store, &namespace, snapshot.group(), "root@pam").unwrap();
+        let writer = SnapshotWriter::begin_backup(&group, time).unwrap();
+        let mut entries = Vec::new();
+        for chunk in chunks {
+            let digest = Digest::of(chunk);
+            allow_chunk(store, &digest);
+            let blob = DataBlob::encode(chunk, None, true).unwrap();
+            writer.insert_chunk(&digest, &blob, chunk.len() as u64).unwrap();
+            entries.push((chunk.len() as u64, digest));
+            self.digests.push(digest);
+        }
+        let mut manifest = Manifest::new(&snapshot);
+        let info = writer.add_dynamic_index("root.pxar.didx", &entries, CryptMode::None).unwrap();
+        manifest.add(info).unwrap();
+        let conf = DataBlob::encode(b"configuration", None, true).unwrap();
+        manifest.add(writer.add_blob("etc.conf.blob", &conf, CryptMode::None).unwrap()).unwrap();
+        writer.finish(manifest).unwrap();
+        drop((writer, group));
+        let name = qualified_name(&namespace, &snapshot);
+        let print = fingerprint(store, &name).unwrap();
+        self.snapshots.insert(name, print);
+    }
+}
+
+/// An operation of the tape side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Label every blank tape.
+    Label,
+    /// Back up so many of the groups.
+    Backup(usize),
+    /// Restore the newest set.
+    Restore,
+    /// Read all labels and take in catalogs.
+    Inventory,
+    /// Rebuild the catalog of a tape.
+    Catalog {
+        /// Which of the tapes in sets.
+        tape: usize,
+        /// From the whole tape.
+        scan: bool,
+    },
+    /// Make a tape blank that is in no set.
+    Format,
+}
+
+struct Emulated;
+
+impl Connect for Emulated {
+    /// As the binary does it, but without waiting.
+    fn connect(&self, address: &Address) -> Result<Box<dyn Transport>, scsi::Error> {
+        let Address::Vtl { dir, unit } = address else { panic!("{address}") };
+        let instant = Duration::from_nanos(1);
+        let backoff = Backoff { first: instant, longest: instant, total: Duration::from_nanos(4) };
+        Ok(Box::new(Retrying::with_backoff(vtl::open_unit(dir, *unit)?, backoff)))
+    }
+}
+
+/// A state directory and a library of its own.
+pub struct World<'s> {
+    source: &'s Source,
+    folder: TempDir,
+    state: StateDir,
+    library: Library,
+    dir: PathBuf,
+    /// Media sets and the snapshots that a job recorded as being on them.
+    promised: BTreeMap<Uuid, BTreeSet<String>>,
+}
+
+const CARTRIDGES: u16 = 4;
+
+impl<'s> World<'s> {
+    /// Blank cartridges of 6 MiB, of which a bit more than 4 are used: everything takes two.
+    pub fn new(source: &'s Source) -> World<'s> {
+        let folder = memory_folder();
+        let state = StateDir::open(folder.path().join("state")).unwrap();
+        let dir = folder.path().join("library");
+        let options = Options {
+            drives: 1,
+            slots: 12,
+            import_export: 1,
+            cartridges: CARTRIDGES,
+            capacity_bytes: Some(6 << 20),
+            ..Options::default()
+        };
+        let library = Library::create(&dir, &options).unwrap();
+        World {
+            source,
+            state: state.with_lock_wait(Duration::from_millis(10)),
+            folder,
+            library,
+            dir,
+            promised: BTreeMap::new(),
+        }
+    }
+
+    /// The library.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// What goes wrong from now on.
+    pub fn set_faults(&self, plan: Option<FaultPlan>) {
+        self.library.set_faults(plan);
+    }
+
+    fn station_over(&self, state: &StateDir) -> DriveStation {
+        let address = |unit| Address::Vtl { dir: self.dir.clone(), unit };
+        let config = DriveConfig {
+            name: "lto0".into(),
+            address: address(VtlUnit::Drive(0)),
+            changer: Some(ChangerConfig {
+                name: "lib0".into(),
+                address: address(VtlUnit::Changer),
+                export_slots: Vec::new(),
+                eject_before_unload: false,
+            }),
+            changer_drive: 0,
+        };
+        let moment = Duration::from_millis(1);
+        let patience = StationPatience {
+            drive: pbs_tape::drive::Patience {
+                poll_interval: Duration::from_micros(100),
+                ready_within: moment,
+                calibrated_within: moment,
+                no_medium_within: Duration::ZERO,
+                formatted_within: moment,
+                erased_within: moment,
+            },
+            changer: changer::Patience {
+                poll_interval: Duration::from_micros(100),
+                answer_within: moment,
+                ready_within: moment,
+                clean_within: moment,
+            },
+        };
+        let wait = Duration::from_millis(10);
+        DriveStation::open(state, config, Arc::new(Emulated), Arc::new(Silent), wait)
+            .unwrap()
+            .with_patience(patience)
+    }
+
+    /// Carries out an operation and notes what it promised. The error is its message.
+    pub fn run(&mut self, operation: Operation) -> Result<(), String> {
+        let mut station = self.station_over(&self.state);
+        let done = self.attempt(&mut station, operation);
+        drop(station);
+        self.note_promises();
+        done.map_err(|error| {
+            let message = error.to_string();
+            let names = [
+                "lto0",
+                "lib0",
+                "vtl:",
+                "CAP0",
+                "NEW0",
+                "pool",
+                "media set",
+                "media catalog",
+                "main:",
+            ];
+            assert!(
+                names.iter().any(|name| message.contains(name)),
+                "an error that names neither device nor tape: {message}"
+            );
+            message
+        })
+    }
+
+    fn attempt(&self, station: &mut DriveStation, operation: Operation) -> Result<(), Error> {
+        match operation {
+            Operation::Label => {
+                let report = barcode_label(&self.state, station, Some("p1"), &Silent)?;
+                partial(report.failed)
+            }
+            Operation::Backup(groups) => self.back_up(station, groups).map(|_| ()),
+            Operation::Restore => {
+                let newest = Inventory::load(&self.state)?.latest_set("p1");
+                let Some(set) = newest else { return Ok(()) };
+                let target = self.empty_target();
+                let options = restore_options(set, &target.1);
+                run_restore(&self.state, station, &options, &Silent)?.into_result().map(|_| ())
+            }
+            Operation::Inventory => {
+                let options = InventoryOptions {
+                    read_labels: true,
+                    read_all_labels: true,
+                    catalog: true,
+                    changers: Vec::new(),
+                };
+                partial(inventory(&self.state, station, &options, &Silent)?.failed)
+            }
+            Operation::Catalog { tape, scan } => {
+                let texts = self.tapes(true);
+                let Some(text) = texts.get(tape % texts.len().max(1)) else { return Ok(()) };
+                drop(station.load(text, &Silent)?);
+                let options = CatalogOptions { force: true, scan };
+                catalog(&self.state, station, options, &Silent).map(|_| ())
+            }
+            Operation::Format => {
+                let texts = self.tapes(false);
+                let Some(text) = texts.first() else { return Ok(()) };
+                drop(station.load(text, &Silent)?);
+                format(&self.state, station, Some(text), true, &Silent).map(|_| ())
+            }
+        }
+    }
+
+    fn back_up(&self, station: &mut DriveStation, groups: usize) -> Result<Uuid, Error> {
+        let mut options = TapeBackupOptions::new(STORE);
+        let wanted = GROUPS.iter().take(groups);
+        options.group_filters =
+            wanted.map(|group| format!("group:{group}").parse().unwrap()).collect();
+        let pool = PoolConfig::new("p1");
+        let report = run_backup(&self.state, &self.source.store, pool, station, &options, &Silent)?
+            .into_result()?;
+        Ok(report.media_set_uuid)
+    }
+
+    /// Label texts of tapes that are in a set, or that are in none.
+    fn tapes(&self, in_set: bool) -> Vec<String> {
+        let inventory = Inventory::load(&self.state).unwrap();
+        let mut texts: Vec<String> = inventory
+            .entries()
+            .filter(|entry| entry.id.assigned_set().is_some() == in_set)
+            .map(|entry| entry.id.label.label_text.clone())
+            .collect();
+        texts.sort();
+        texts
+    }
+
+    fn empty_target(&self) -> (TempDir, Arc<Datastore>) {
+        let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let store = open_store(folder.path());
+        for digest in &self.source.digests {
+            allow_chunk(&store, digest);
+        }
+        (folder, store)
+    }
+
+    /// What the catalogs on disk say is on tape.
+    fn note_promises(&mut self) {
+        let inventory = Inventory::load(&self.state).unwrap();
+        for entry in inventory.entries() {
+            let Some(set) = entry.id.assigned_set() else { continue };
+            if !MediaCatalog::exists(&self.state, &entry.id.label.uuid) {
+                continue;
+            }
+            let catalog = MediaCatalog::load(&self.state, &entry.id).unwrap();
+            for content in catalog.content().stores().values() {
+                let names = content.snapshots.keys().cloned();
+                self.promised.entry(set.uuid).or_default().extend(names);
+            }
+        }
+    }
+
+    /// What an operator does when the library has had its troubles: looks into the gripper, opens
+    /// tabs, reads and thereby clears alerts, brings new tapes.
+    pub fn operator(&mut self, new_tapes: bool) {
+        self.library.set_faults(None);
+        let minute = Duration::from_secs(60);
+        let settle = |unit: &mut dyn Transport| {
+            for _ in 0..8 {
+                let reply = unit.execute(&[0; 6], Data::None, minute);
+                if reply.is_ok_and(|reply| !reply.sense.is_some_and(|s| s.is_unit_attention())) {
+                    return;
+                }
+            }
+        };
+        let mut robot = self.library.changer().unwrap();
+        settle(&mut robot);
+        robot.execute(&[0x07, 0, 0, 0, 0, 0], Data::None, minute).unwrap();
+        let mut drive = self.library.drive(0).unwrap();
+        settle(&mut drive);
+        let alerts = [0x4d, 0, 0x2e, 0, 0, 0, 0, 4, 0, 0];
+        drive.execute(&alerts, Data::In(&mut [0; 1024]), minute).unwrap();
+        drop(drive);
+        let mut station = self.station_over(&self.state);
+        station.unload(None).unwrap();
+        for element in self.library.list().unwrap().elements {
+            if let (Some(barcode), true) = (&element.barcode, element.write_protected) {
+                self.library.set_write_protected(barcode, false).unwrap();
+            }
+            assert_ne!(element.kind, ElementKind::Transport, "the gripper was not emptied");
+        }
+        if new_tapes {
+            for number in 1..=4 {
+                self.library.add_cartridge(&format!("NEW00{number}L8"), Some(32 << 20)).unwrap();
+            }
+            let report = barcode_label(&self.state, &mut station, Some("p1"), &Silent).unwrap();
+            let labelled = |text: &str| report.labelled.iter().any(|one| one.label_text == text);
+            assert!((1..=4).all(|n| labelled(&format!("NEW00{n}L8"))), "{report:?}");
+        }
+    }
+
+    /// The next job, with nothing going wrong any more, and everything back from tape: what was
+    /// promised, and what the last job wrote.
+    pub fn goes_on_and_keeps_its_promises(&mut self) -> Result<(), String> {
+        let mut station = self.station_over(&self.state);
+        let mut full = BTreeSet::new();
+        let set = loop {
+            match self.back_up(&mut station, GROUPS.len()) {
+                Ok(set) => break set,
+                // A tape that ends early fails one job, and only one.
+                Err(error) if is_full(&error) && full.insert(error.to_string()) => {}
+                Err(error) => return Err(format!("the next job does not go on: {error}")),
+            }
+        };
+        drop(station);
+        self.note_promises();
+        let all: BTreeSet<String> = self.source.snapshots.keys().cloned().collect();
+        let promised = self.promised.get(&set).cloned().unwrap_or_default();
+        if promised != all {
+            return Err(format!("the catalogs lack snapshots of the last job: {promised:?}"));
+        }
+        for (set, names) in &self.promised {
+            self.comes_back(&self.state, *set, names)?;
+        }
+        Ok(())
+    }
+
+    /// The same from the tapes alone: a state directory that knows nothing.
+    pub fn comes_back_from_nothing(&self) -> Result<(), String> {
+        let state = StateDir::open(self.folder.path().join("fresh")).unwrap();
+        let mut station = self.station_over(&state);
+        let options = InventoryOptions {
+            read_labels: true,
+            read_all_labels: true,
+            catalog: true,
+            changers: Vec::new(),
+        };
+        inventory(&state, &mut station, &options, &Silent)
+            .map_err(|error| format!("inventory from nothing: {error}"))?;
+        drop(station);
+        for (set, names) in &self.promised {
+            self.comes_back(&state, *set, names)?;
+        }
+        Ok(())
+    }
+
+    fn comes_back(
+        &self,
+        state: &StateDir,
+        set: Uuid,
+        names: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let mut station = self.station_over(state);
+        let (_folder, target) = self.empty_target();
+        let report = run_restore(state, &mut station, &restore_options(set, &target), &Silent)
+            .map_err(|error| format!("restoring set {set}: {error}"))?;
+        for name in names {
+            let restored = fingerprint(&target, name);
+            if restored.as_ref().ok() != self.source.snapshots.get(name) {
+                return Err(format!(
+                    "{name} was recorded as being on tape and does not come back ({:?}); failed: {:?}, \
+                     damage: {:?}",
+                    restored.err().map(|error| error.to_string()),
+                    report.snapshots_failed,
+                    report.damage
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets that a tape was called damaged, as an operator does who has looked at it.
+    pub fn trust_tapes(&self) {
+        let mut inventory = Inventory::load(&self.state).unwrap();
+        let damaged: Vec<Uuid> = inventory
+            .entries()
+            .filter(|entry| entry.decided_status() == Some(MediaStatus::Damaged))
+            .map(|entry| entry.id.label.uuid)
+            .collect();
+        for media in damaged {
+            inventory.set_status(&media, None).unwrap();
+        }
+    }
+}
+
+fn is_full(error: &Error) -> bool {
+    matches!(error.cause(), Error::TapeFull | Error::DoesNotFit { .. })
+}
+
+fn partial(failed: Vec<(String, String)>) -> Result<(), Error> {
+    match failed.first() {
+        None => Ok(()),
+        Some((text, reason)) => {
+            Err(Error::Partial { failed: failed.len(), first: format!("{text}: {reason}") })
+        }
+    }
+}
+
+fn restore_options(set: Uuid, target: &Arc<Datastore>) -> RestoreOptions {
+    RestoreOptions {
+        media_set: set,
+        stores: StoreMap::all_to("target", Arc::clone(target)),
+        snapshots: Vec::new(),
+        owner: "root@pam".into(),
+        wait: MediaWait::NONE,
+        writers: 1,
+    }
+}
