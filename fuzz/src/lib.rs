@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "blob", run: targets::blob::run, seeds: seeds::blobs },
     Target {
         name: "dynamic_index",
@@ -42,5 +42,11 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "key_file", run: targets::key_file::run, seeds: seeds::key_files },
     Target { name: "pxar", run: targets::pxar::run, seeds: seeds::archives },
     Target { name: "catalog", run: targets::catalog::run, seeds: seeds::catalogs },
+    Target {
+        name: "element_status",
+        run: targets::element_status::run,
+        seeds: seeds::element_statuses,
+    },
+    Target { name: "transcript", run: targets::transcript::run, seeds: seeds::transcripts },
     Target { name: "chunker", run: targets::chunker::run, seeds: seeds::streams },
 ];

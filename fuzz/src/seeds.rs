@@ -154,3 +154,43 @@ pub fn streams() -> Vec<Vec<u8>> {
     let mixed = [&noise[..3000], &[0; 6000][..], &text[..3000]].concat();
     vec![vec![1; 9000], noise, text, mixed]
 }
+
+/// Replies of READ ELEMENT STATUS with every option.
+pub fn element_statuses() -> Vec<Vec<u8>> {
+    use scsi::command::element::{DriveIdentifier, Element, ElementType, Page, build_status};
+    let drive = Element {
+        full: true,
+        tag: Some("CAP001L8".into()),
+        source: Some(0x401),
+        identifier: Some(DriveIdentifier {
+            vendor: Some("ACME".into()),
+            model: Some("ULTRIUM-8".into()),
+            serial: Some("1013000001".into()),
+        }),
+        ..Element::empty(0x100)
+    };
+    let odd = Element { exception: Some((0x83, 0x01)), disabled: true, ..Element::empty(0x400) };
+    let pages = [
+        Page { kind: ElementType::Drive, elements: vec![drive, Element::empty(0x101)] },
+        Page { kind: ElementType::Storage, elements: vec![odd, Element::empty(0x401)] },
+    ];
+    let forms = [(false, false), (true, false), (false, true), (true, true)];
+    forms.into_iter().map(|(tags, identifiers)| build_status(&pages, tags, identifiers)).collect()
+}
+
+/// Transcripts with every kind of line.
+pub fn transcripts() -> Vec<Vec<u8>> {
+    let text = "# A robot.\ncapstan-transcript: 1\nvendor: ACME\norigin: described\n\n\
+                > cdb 12 00 0000 24 00  # INQUIRY\n< data 08 80 05 02 1f 00*3 \"ACME    \"\n< status 00\n\
+                > cdb 15 10 00 00 04 00\n> data 00*4\n< status 02 sense 70 00 05 00*4 0a 00*4 24 00*5\n\
+                > cdb 00*6\n< timeout 60\n> cdb 00*6\n< failed cable\n";
+    let mut seeds = vec![text.as_bytes().to_vec()];
+    for reply in element_statuses() {
+        let hex: String = reply.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let text = format!(
+            "capstan-transcript: 1\n> cdb b8 10 0000 03e8 00 00ffff 00 00\n< data {hex}\n< status 00\n"
+        );
+        seeds.push(text.into_bytes());
+    }
+    seeds
+}

@@ -13,6 +13,7 @@
 //! * [`bad_input`] - mistakes get a clear message and change nothing
 //! * [`bad_devices`] - what is no drive, and tapes that can't be used
 //! * [`mt`] - a drive, one command at a time
+//! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -40,6 +41,7 @@ mod keys;
 mod listing;
 mod locks;
 mod mt;
+mod mtx;
 mod property;
 mod prune;
 mod round_trip;

@@ -150,7 +150,9 @@ impl Reader {
         let Some((key, value)) = line.split_once(':') else {
             return Err("neither '> …' nor '< …' nor 'KEY: TEXT'".to_string());
         };
-        let value = value.trim();
+        // Whatever control character it holds would not come back from a line that is written.
+        let value = one_line(value);
+        let value = value.as_str();
         if !self.has_magic {
             return match (key, value) {
                 (MAGIC, VERSION) => {

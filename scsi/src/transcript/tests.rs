@@ -75,6 +75,14 @@ fn what_is_wrong_is_told_with_its_line() {
     assert_eq!(Transcript::parse(b"capstan-transcript: 1\n\xff").unwrap_err().line, 2);
 }
 
+/// Found by the fuzz target: a vertical tab in a key's text was read and not written.
+#[test]
+fn control_characters_in_keys_are_blanks() {
+    let transcript: Transcript = "capstan-transcript: 1\nvendor: A\u{b}B\n".parse().unwrap();
+    assert_eq!(transcript.vendor, "A B");
+    assert_eq!(transcript.to_text().parse::<Transcript>().unwrap(), transcript);
+}
+
 #[test]
 fn what_is_recorded_is_played() {
     let mut script = Script::new();
