@@ -280,3 +280,98 @@ fn a_drive_in_use_names_who_uses_it() {
     drop(held);
     rig.world.run(args!["mt", "--wait", "0s", "status"]);
 }
+
+impl Rig {
+    /// From now on the library fails so.
+    fn faults(&self, rules: &[&str]) {
+        let mut set = args!["vtl", "fault", "set", self.library];
+        set.extend(rules.iter().map(OsString::from));
+        self.world.run(set);
+    }
+}
+
+/// What a drive says in the middle of a command: told in words, with the next step.
+#[test]
+fn each_condition_is_told_with_what_to_do() {
+    let rig = Rig::new();
+    rig.load("CAP001L8");
+    for (rule, command, words) in [
+        (
+            "once drive0 space -> sense 4/44/00",
+            "fsf",
+            ["internal failure of the device", "clean the drive and try again"],
+        ),
+        (
+            "once drive0 space -> sense 3/11/00",
+            "fsf",
+            ["unrecovered read error", "damaged or the drive needs cleaning"],
+        ),
+        ("once drive0 space -> sense 6/29/02", "fsf", ["bus reset", "read the labels again"]),
+        ("once drive0 filemarks -> sense 7/27/00", "weof", ["write protected", "tab"]),
+        ("once drive0 filemarks -> sense 7/5a/02", "weof", ["operator selected", "tab"]),
+        ("once drive0 filemarks -> deferred 3/0c/00", "weof", ["is lost", "write it again"]),
+        ("once drive0 filemarks -> sense d/00/02", "weof", ["the tape is full", "another tape"]),
+        ("once drive0 space -> conflict", "fsf", ["another host has reserved", "release it"]),
+        ("once drive0 load -> sense 4/53/00", "load", ["loading or ejecting", "another one"]),
+        ("once drive0 unload -> sense 5/53/02", "eject", ["prevented", "'capstan mt unlock'"]),
+        ("once drive0 space -> lost-command", "fsf", ["lost", "rewind and begin again"]),
+        ("always drive0 ready -> sense 2/30/03", "rewind", ["cleaning cartridge", "data tape"]),
+        ("always drive0 ready -> sense 4/09/00", "rewind", ["track following", "clean the drive"]),
+        ("always drive0 ready -> sense 2/30/01", "rewind", ["unknown format", "'mt densities'"]),
+    ] {
+        rig.faults(&[rule]);
+        let drive = rig.vtl("drive0");
+        let mut mt = args!["mt", command];
+        if command == "weof" {
+            mt.extend(args!["--yes"]);
+        }
+        rig.world.fails(mt, &[&drive, words[0], words[1]]);
+        rig.world.run(args!["vtl", "fault", "clear", rig.library]);
+        // The next one finds the tape again.
+        rig.world.run(args!["mt", "load"]);
+        rig.world.run(args!["mt", "rewind"]);
+        rig.world.run(args!["mt", "weof", "--yes"]);
+        rig.world.run(args!["mt", "rewind"]);
+    }
+}
+
+#[test]
+fn a_busy_device_is_waited_for() {
+    let rig = Rig::new();
+    rig.faults(&["3x changer move+inventory -> busy", "3x drive0 ready -> queue-full"]);
+    rig.load("CAP001L8");
+    rig.faults(&["3x drive0 space -> busy", "2x drive0 filemarks -> queue-full"]);
+    rig.world.run(args!["mt", "weof", "2"]);
+    let place = rig.world.json(args!["mt", "bsf", "2"]);
+    assert_eq!(place["block-number"], json!(0), "nothing was done twice");
+}
+
+#[test]
+fn a_robot_that_fails_says_what_it_was_moving() {
+    let rig = Rig::new();
+    for (rule, words) in [
+        ("once changer move -> stuck", ["mechanical positioning", "slot 1 to drive 0"]),
+        ("once changer move -> sense 2/3a/02", ["station", "close the import/export station"]),
+        ("once changer move -> sense 2/04/03", ["manual intervention", "see to the library"]),
+    ] {
+        rig.faults(&[rule]);
+        rig.tape_fails(args!["load-media", "CAP001L8"], &["#changer", words[0], words[1]]);
+    }
+    rig.load("CAP001L8");
+}
+
+#[test]
+fn what_a_drive_wants_is_shown_until_it_is_done() {
+    let rig = Rig::new();
+    rig.load("CAP001L8");
+    rig.faults(&["once drive0 filemarks -> cleaning requested"]);
+    rig.world.run(args!["mt", "weof"]);
+    let status = rig.world.json(rig.world.tape(args!["status"]));
+    assert_eq!(status["cleaning-requested"], json!(true));
+    rig.world.run(args!["mt", "status", "--mt"]).says_on_stdout(&["CLN"]);
+    let alerts = rig.world.json(rig.world.tape(args!["alert-flags"]));
+    let flag = &alerts["flags"][0];
+    assert_eq!((&flag["name"], &flag["severity"]), (&json!("CLEAN_PERIODIC"), &json!("warning")));
+    let run = rig.world.run(rig.world.tape(args!["alert-flags"]));
+    run.says_on_stdout(&["CLEAN_PERIODIC", "routine cleaning is due", "'capstan tape clean'"]);
+}
