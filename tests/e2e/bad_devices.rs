@@ -314,7 +314,7 @@ fn each_condition_is_told_with_what_to_do() {
         ("once drive0 space -> conflict", "fsf", ["another host has reserved", "release it"]),
         ("once drive0 load -> sense 4/53/00", "load", ["loading or ejecting", "another one"]),
         ("once drive0 unload -> sense 5/53/02", "eject", ["prevented", "'capstan mt unlock'"]),
-        ("once drive0 space -> lost-command", "fsf", ["lost", "rewind and begin again"]),
+        ("once drive0 space -> lost-command", "fsf", ["does not answer", "rewind and begin again"]),
         ("always drive0 ready -> sense 2/30/03", "rewind", ["cleaning cartridge", "data tape"]),
         ("always drive0 ready -> sense 4/09/00", "rewind", ["track following", "clean the drive"]),
         ("always drive0 ready -> sense 2/30/01", "rewind", ["unknown format", "'mt densities'"]),

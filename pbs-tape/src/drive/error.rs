@@ -399,7 +399,7 @@ fn key_advice(sense: &Sense) -> &'static str {
     if sense.is_key_fail_limit() {
         "; too many keys were tried that do not fit this tape, unload it and load it again"
     } else {
-        ""
+        "; 'capstan mt status' shows the drive's encryption, and the library may manage it"
     }
 }
 
