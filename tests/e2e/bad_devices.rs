@@ -373,5 +373,9 @@ fn what_a_drive_wants_is_shown_until_it_is_done() {
     let flag = &alerts["flags"][0];
     assert_eq!((&flag["name"], &flag["severity"]), (&json!("CLEAN_PERIODIC"), &json!("warning")));
     let run = rig.world.run(rig.world.tape(args!["alert-flags"]));
-    run.says_on_stdout(&["CLEAN_PERIODIC", "routine cleaning is due", "'capstan tape clean'"]);
+    run.says_on_stdout(&[
+        "CLEAN_PERIODIC",
+        "routine cleaning is due",
+        "'capstan tape changer clean'",
+    ]);
 }
