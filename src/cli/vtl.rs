@@ -4,6 +4,7 @@ mod cartridge;
 mod create;
 mod fault;
 mod list;
+mod serve;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,6 +20,7 @@ pub enum VtlCommand {
     Cartridge(cartridge::CartridgeCommand),
     #[command(subcommand)]
     Fault(fault::FaultCommand),
+    Serve(serve::ServeArgs),
 }
 
 pub fn run(command: &VtlCommand) -> Result<Outcome> {
@@ -27,5 +29,6 @@ pub fn run(command: &VtlCommand) -> Result<Outcome> {
         VtlCommand::List(args) => list::run(args),
         VtlCommand::Cartridge(command) => cartridge::run(command),
         VtlCommand::Fault(command) => fault::run(command),
+        VtlCommand::Serve(args) => serve::run(args),
     }
 }

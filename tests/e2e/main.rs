@@ -50,3 +50,4 @@ mod tape_world;
 mod tree;
 mod upkeep;
 mod vtl_faults;
+mod vtl_serve;
