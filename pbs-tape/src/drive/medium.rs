@@ -138,7 +138,7 @@ impl Drive {
         Ok(())
     }
 
-    fn format_medium(&mut self, immediate: bool, progress: &dyn Progress) -> Result<()> {
+    pub(super) fn format_medium(&mut self, immediate: bool, progress: &dyn Progress) -> Result<()> {
         let cdb = medium::format_cdb(immediate);
         match command::send(&mut self.transport, &cdb, timeout::FORMAT) {
             Ok(()) => {}

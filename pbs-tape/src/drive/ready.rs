@@ -128,7 +128,13 @@ impl Drive {
             }
             if !has_noted {
                 has_noted = true;
-                progress.note(&format!("waiting for the tape in drive {}", self.name()));
+                let operator = match sense {
+                    Some(sense) if sense.needs_operator() => {
+                        format!(": an operator has to look at it ({sense})")
+                    }
+                    _ => String::new(),
+                };
+                progress.note(&format!("waiting for the tape in drive {}{operator}", self.name()));
             }
             self.pause(DOING, progress)?;
         }
@@ -163,6 +169,10 @@ impl Drive {
             } else {
                 Verdict::GiveUp
             };
+        }
+        // Threading failed: the next try needs another load, and somebody who looks.
+        if sense.is_load_failure() {
+            return Verdict::GiveUp;
         }
         // "Format corrupted" is also what some drives say while they thread, with key 2 or 3.
         if sense.asc == 0x31 {

@@ -9,6 +9,7 @@ mod opening;
 mod options;
 mod position;
 mod protection;
+mod sense_table;
 
 use std::sync::Mutex;
 
