@@ -22,6 +22,7 @@
 //! * Early warning is good news (the block *is* written) and physical end of tape is not (it is
 //!   *not*); they are different results, not flags of one.
 
+mod access_order;
 mod adopt;
 mod data;
 mod encryption;
@@ -45,6 +46,7 @@ use scsi::command::mode::{self, Compression, DeviceConfigurationExtension};
 use scsi::command::unit;
 use scsi::{Sense, Transport, transport};
 
+pub use access_order::BlockRange;
 pub use data::{Read, Written};
 pub use encryption::{DriveKey, Encryption};
 pub use error::{Error, Result};

@@ -1,5 +1,6 @@
 //! Every command sequence of the drive against a script, and the same operations on an emulated drive.
 
+mod access_order;
 mod adopt;
 mod data;
 mod emulated;

@@ -12,6 +12,7 @@
 
 mod fields;
 
+pub mod access_order;
 pub mod attribute;
 pub mod block;
 pub mod density;

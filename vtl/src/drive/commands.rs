@@ -4,8 +4,8 @@ use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{
-    Drive, Medium, attributes, density, log_pages, medium, mode_pages, motion, security, threaded,
-    transfer,
+    Drive, Medium, access_order, attributes, density, log_pages, medium, mode_pages, motion,
+    security, threaded, transfer,
 };
 use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
@@ -48,7 +48,7 @@ macro_rules! reserve_out {
     };
 }
 
-// Left for later: SET CAPACITY, ALLOW OVERWRITE, recommended access order. Until then 5/20/00.
+// Left for later: SET CAPACITY, ALLOW OVERWRITE. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REWIND, [0x01, 0, 0, 0, 0], motion::rewind),
@@ -119,6 +119,18 @@ const COMMANDS: &[Entry<Drive>] = &[
         action 0x0c,
         [0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
         report_opcodes
+    ),
+    command!(
+        MAINTENANCE_IN,
+        action 0x1d,
+        [0x9d, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x07, 0],
+        access_order::receive
+    ),
+    command!(
+        MAINTENANCE_OUT,
+        action 0x1d,
+        [0x1d, 0x07, 0x07, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        access_order::generate
     ),
     command!(
         SECURITY_PROTOCOL_OUT,

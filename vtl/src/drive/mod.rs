@@ -5,6 +5,7 @@
 //! `motion` positions, `medium` loads, unloads, erases and formats; pages and tables have a file
 //! each. The drive knows its robot only through `robot.json`.
 
+mod access_order;
 mod attributes;
 mod blocks;
 mod cipher;
@@ -35,6 +36,7 @@ use encryption::Encryption;
 use hosts::Hosts;
 use nix::fcntl::Flock;
 use scsi::Sense;
+use scsi::command::access_order::Segment;
 use scsi::command::protection::{self, Method};
 
 use crate::barcode;
@@ -82,6 +84,8 @@ pub(crate) struct Drive {
     staging: Staging,
     /// Who asks for mode pages: some of them are different for each host.
     asking: Nexus,
+    /// The list that a host gave to be ordered, in order.
+    access_order: Vec<Segment>,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -216,6 +220,7 @@ impl Drive {
             encryption: Encryption::default(),
             staging: Staging::default(),
             asking: Nexus::LOCAL,
+            access_order: Vec::new(),
             seen_changes: None,
             wrote: false,
             down: 0,
@@ -340,6 +345,7 @@ impl Drive {
         self.record.position = 0;
         self.record.partition = 0;
         self.encryption.demounted();
+        self.access_order.clear();
         match std::mem::replace(&mut self.medium, Medium::Unloaded) {
             Medium::Threaded(cartridge) => cartridge.close(),
             Medium::Empty => {
