@@ -2,6 +2,7 @@
 
 mod cartridge;
 mod create;
+mod dump;
 mod fault;
 mod list;
 mod serve;

@@ -18,6 +18,7 @@ pub enum CartridgeCommand {
     Add(AddArgs),
     Protect(ProtectArgs),
     Check(CheckArgs),
+    Dump(super::dump::DumpArgs),
 }
 
 /// Write a cartridge as plain files: 00000.blocks, 00001.blocks … and index.json
@@ -118,6 +119,7 @@ pub fn run(command: &CartridgeCommand) -> Result<Outcome> {
             Ok(Outcome::Complete)
         }
         CartridgeCommand::Check(args) => check(args),
+        CartridgeCommand::Dump(args) => super::dump::run(args),
     }
 }
 

@@ -4,6 +4,7 @@
 //! on the page `docs/formats/vtl-cartridge.md`. Only one process has a cartridge open at a time: its
 //! folder's lock file is held as long as the cartridge is open.
 
+mod dump;
 mod index;
 mod locate;
 mod log;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::Flock;
 use serde::Serialize;
 
+pub use dump::{DumpPartition, DumpReport, DumpRun, ObjectKind};
 pub(crate) use log::ObjectLog;
 use marks::Marks;
 pub(crate) use object::{Fault, Object};

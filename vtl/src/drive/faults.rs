@@ -9,6 +9,9 @@ use crate::unit::{Command, Done, Stop};
 /// Power on after a reset that kept the power.
 const RESET: Sense = Sense::new(SenseKey::UnitAttention, 0x29, 0x02);
 
+/// Somebody or something else changed the encryption parameters.
+const KEY_GONE: Sense = Sense::new(SenseKey::UnitAttention, 0x2a, 0x11);
+
 impl Drive {
     /// What a plan may ask about a command.
     pub(super) fn describe_command(&mut self, cdb: &[u8]) -> Result<Context, Stop> {
@@ -51,6 +54,11 @@ impl Drive {
             }
             Effect::Reset => {
                 self.restart(RESET);
+                Ok(())
+            }
+            Effect::KeyLost => {
+                self.encryption.forget_keys();
+                self.attentions.raise(KEY_GONE, None);
                 Ok(())
             }
             Effect::Cleaning { required } => {
@@ -97,7 +105,7 @@ impl Drive {
         let Medium::Threaded(cartridge) = &mut self.medium else { return Ok(()) };
         let kept = cartridge.log.synchronised();
         if kept < cartridge.log.objects() {
-            cartridge.log.truncate(kept)?;
+            cartridge.truncate(kept)?;
         }
         self.record.position = self.record.position.min(kept);
         Ok(())
@@ -106,6 +114,11 @@ impl Drive {
     /// Everything but what is recorded, reservations and where the cartridge is becomes as after switching on.
     fn restart(&mut self, attention: Sense) {
         self.hosts.allow_removal();
+        self.hosts.forget_protection();
+        self.encryption.forget_keys();
+        if let Medium::Threaded(cartridge) = &mut self.medium {
+            cartridge.select_partition(0);
+        }
         self.record = super::DriveRecord {
             load: self.record.load,
             unloaded: self.record.unloaded,
@@ -120,6 +133,10 @@ impl Drive {
     fn shorten_tape(&mut self, with_warning: bool) -> Done {
         let position = self.record.position;
         let Medium::Threaded(cartridge) = &mut self.medium else { return Ok(()) };
+        if cartridge.state.partitions() > 1 {
+            // Their sizes are fixed by FORMAT MEDIUM.
+            return Ok(());
+        }
         let here = cartridge.log.bytes_before(position)?;
         let reserve = if with_warning { cartridge.state.early_warning_bytes } else { 0 };
         let end = here.saturating_add(reserve);

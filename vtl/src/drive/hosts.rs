@@ -43,7 +43,7 @@ impl Hosts {
     }
 
     /// Block protection is off for every host.
-    fn forget_protection(&mut self) {
+    pub fn forget_protection(&mut self) {
         self.0.values_mut().for_each(|host| host.protection = Protection::default());
     }
 

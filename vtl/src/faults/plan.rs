@@ -110,6 +110,8 @@ pub enum Effect {
     },
     /// The unit is reset: settings and position are lost, recorded data is not (6/29/02).
     Reset,
+    /// The drive forgets its encryption keys (6/2A/11).
+    KeyLost,
     /// The unit attention that waits is never told.
     DropAttention,
     /// Status BUSY.
@@ -306,6 +308,7 @@ impl fmt::Display for Effect {
             Effect::PowerLoss { down: 0 } => f.write_str("power-loss"),
             Effect::PowerLoss { down } => write!(f, "power-loss down={down}"),
             Effect::Reset => f.write_str("reset"),
+            Effect::KeyLost => f.write_str("key-lost"),
             Effect::DropAttention => f.write_str("drop-attention"),
             Effect::Busy => f.write_str("busy"),
             Effect::Conflict => f.write_str("conflict"),
@@ -437,6 +440,7 @@ fn parse_effect(words: &[&str]) -> Result<Effect, PlanError> {
             Effect::PowerLoss { down: u32::try_from(down).unwrap_or(u32::MAX) }
         }
         ["reset"] => Effect::Reset,
+        ["key-lost"] => Effect::KeyLost,
         ["drop-attention"] => Effect::DropAttention,
         ["busy"] => Effect::Busy,
         ["conflict"] => Effect::Conflict,
@@ -500,13 +504,14 @@ once drive0 read -> residual 512
 once drive0 read -> incorrect-length
 once drive0 write -> cleaning required
 once drive0 write -> alert 3
+once drive0 write -> key-lost
 once drive0 write -> slow 1500ms
 ";
 
     #[test]
     fn a_plan_reads_back_as_it_was_written() {
         let plan: FaultPlan = EXAMPLES.parse().unwrap();
-        assert_eq!(plan.rules.len(), 16);
+        assert_eq!(plan.rules.len(), 17);
         assert_eq!(plan.to_string(), EXAMPLES);
         assert_eq!(plan.to_string().parse::<FaultPlan>().unwrap(), plan);
     }

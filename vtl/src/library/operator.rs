@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{Library, LibraryListing, ListedElement};
 use crate::barcode;
-use crate::cartridge::{Cartridge, CartridgeState, CheckReport};
+use crate::cartridge::{Cartridge, CartridgeState, CheckReport, DumpReport};
 use crate::changer::StationLock;
 use crate::drive::RecordFile;
 use crate::durable;
@@ -118,6 +118,11 @@ impl Library {
     /// Reads a whole cartridge and tells which objects are damaged. It must not be in a drive.
     pub fn check_cartridge(&self, barcode: &str, progress: &dyn Progress) -> Result<CheckReport> {
         self.with_cartridge(barcode, |cartridge| cartridge.check(progress))
+    }
+
+    /// Reads a whole cartridge and tells what lies on it, object by object. It must not be in a drive.
+    pub fn dump_cartridge(&self, barcode: &str, progress: &dyn Progress) -> Result<DumpReport> {
+        self.with_cartridge(barcode, |cartridge| cartridge.dump(progress))
     }
 
     /// The bar codes of all cartridges, sorted.

@@ -554,3 +554,18 @@ fn encrypted_cartridges_are_not_exported_as_plain_files() {
     let again = rig.dir.path().join("again");
     rig.library.export_cartridge("CAP001L8", &again, &()).unwrap();
 }
+
+/// Neither a fault that takes the key nor a loss of power lets a host write in the clear unnoticed.
+#[test]
+fn keys_are_lost_on_demand_and_with_the_power() {
+    for (fault, told) in [("key-lost", CHANGED), ("reset", (6, 0x29, 2))] {
+        let rig = rig(64 * MIB);
+        let mut drive = rig.loaded();
+        assert_eq!(set(&mut drive, &SetEncryption::mixed(1, &KEY)), None);
+        assert_eq!(drive.write(&pattern(0, 1000)), None);
+        drive.rewind();
+        rig.library.set_faults(Some(format!("once drive0 read -> {fault}").parse().unwrap()));
+        assert_eq!(drive.read_block(1000).1.map(|sense| code(&sense)), Some(told), "{fault}");
+        refused(&mut drive, 1000, NO_KEY);
+    }
+}

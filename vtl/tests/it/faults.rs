@@ -334,6 +334,39 @@ fn a_plan_in_the_folder_counts_for_all_and_stays_used_up() {
     assert!(rig.library.stored_faults().unwrap().is_empty());
 }
 
+#[test]
+fn a_dump_tells_runs_and_names_damage() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    for _ in 0..3 {
+        assert_eq!(drive.write(&pattern(7, 1000)), None);
+    }
+    assert_eq!(drive.filemarks(2), None);
+    assert_eq!(drive.write(b"end"), None);
+    drive.good(&[0x1b, 0, 0, 0, 0, 0]);
+    rig.changer().good(&move_medium(256, 1024));
+    let dump = || rig.library.dump_cartridge("CAP001L8", &()).unwrap().partitions.remove(0);
+    let shape = |runs: &[vtl::cartridge::DumpRun]| -> Vec<(u64, u64, u32, u32, bool)> {
+        runs.iter()
+            .map(|run| (run.object, run.count, run.file, run.length, run.damage.is_some()))
+            .collect()
+    };
+    let whole = dump();
+    assert_eq!((whole.objects, whole.filemarks, whole.bytes), (6, 2, 3003));
+    let sound = [(0, 3, 0, 1000, false), (3, 2, 0, 0, false), (5, 1, 2, 3, false)];
+    assert_eq!(shape(&whole.runs), sound);
+    assert_eq!(whole.runs[2].begins_with, "656e64");
+    // A byte of the second block is turned over.
+    let log = rig.dir.path().join("cartridges/CAP001L8/partition0.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let second = whole.runs[0].offset as usize + 64 + 1024 + 64 + 10;
+    bytes[second] ^= 0xff;
+    std::fs::write(&log, bytes).unwrap();
+    let damaged = shape(&dump().runs);
+    let split = [(0, 1, 0, 1000, false), (1, 1, 0, 1000, true), (2, 1, 0, 1000, false)];
+    assert_eq!(damaged, [&split[..], &sound[1..]].concat());
+}
+
 /// Another process knows the folder only.
 pub fn read_log_until_it_works(dir: &std::path::Path) -> u32 {
     let library = Library::open(dir).unwrap();
