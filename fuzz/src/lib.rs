@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "blob", run: targets::blob::run, seeds: seeds::blobs },
     Target {
         name: "dynamic_index",
@@ -39,6 +39,7 @@ pub const TARGETS: [Target; 10] = [
     },
     Target { name: "fixed_index", run: targets::fixed_index::run, seeds: seeds::fixed_indexes },
     Target { name: "manifest", run: targets::manifest::run, seeds: seeds::manifests },
+    Target { name: "iscsi", run: targets::iscsi::run, seeds: seeds::iscsi_streams },
     Target { name: "key_file", run: targets::key_file::run, seeds: seeds::key_files },
     Target { name: "pxar", run: targets::pxar::run, seeds: seeds::archives },
     Target { name: "catalog", run: targets::catalog::run, seeds: seeds::catalogs },

@@ -1,5 +1,7 @@
 //! Inputs to begin with: small and valid, one of each shape, made by the crates' own encoders.
 
+mod iscsi;
+
 use datastore::blob::DataBlob;
 use datastore::index::{DynamicIndex, FixedIndex};
 use datastore::manifest::{FileInfo, VerifyResult, VerifyState};
@@ -7,6 +9,8 @@ use datastore::testing::Rng;
 use datastore::{CryptConfig, CryptMode, Digest, Manifest, SnapshotPath};
 use pxar::catalog::{Kind, Sink, Writer};
 use pxar::{Encoder, Metadata};
+
+pub use iscsi::iscsi_streams;
 
 fn key() -> CryptConfig {
     CryptConfig::new([7; 32]).unwrap()

@@ -7,6 +7,7 @@ pub mod dynamic_index;
 pub mod element_status;
 pub mod fixed_index;
 mod index;
+pub mod iscsi;
 pub mod key_file;
 pub mod manifest;
 pub mod pxar;
