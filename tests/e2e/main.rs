@@ -19,6 +19,7 @@
 //! * [`prune`] - pruning, its simulation, and what is verified
 //! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
+//! * [`iscsi`] - units of a stranger's iSCSI target
 //! * [`locks`] - who excludes whom between processes
 #![allow(
     clippy::unwrap_used,
@@ -37,6 +38,7 @@ mod checker;
 mod damage;
 mod golden;
 mod interrupt;
+mod iscsi;
 mod keys;
 mod listing;
 mod locks;
