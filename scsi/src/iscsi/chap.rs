@@ -2,13 +2,13 @@
 //!
 //! | step | from | keys |
 //! |--:|---|---|
-//! | 1 | initiator | CHAP_A: algorithms it knows, best first |
+//! | 1 | initiator | CHAP_A: algorithms it knows, the one it likes best first |
 //! | 2 | target | CHAP_A: the one chosen; CHAP_I identifier, CHAP_C challenge |
 //! | 3 | initiator | CHAP_N name, CHAP_R response; to have the target show who it is, CHAP_I, CHAP_C of its own |
 //! | 4 | target | CHAP_N, CHAP_R, if asked |
 //!
 //! The response is the hash of identifier, secret and challenge. Algorithm 5 is MD5, which every peer has; 7
-//! is SHA-256, used if both have it. What is guaranteed:
+//! is SHA-256, for targets that refuse MD5. What is guaranteed:
 //!
 //! * Challenges are fresh random bytes of the system, one for each exchange.
 //! * Nobody gets through by sending a challenge back: a challenge that equals ours is refused, and the
@@ -41,8 +41,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Best first.
-    const ALL: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+    /// In the order in which they are offered. MD5 is first although it is the weaker one: to some targets
+    /// (tgt) 7 means SHA-1, as it did before it was registered, and a login that chose it would fail.
+    const ALL: [Algorithm; 2] = [Algorithm::Md5, Algorithm::Sha256];
 
     /// Number on the wire.
     pub const fn number(self) -> u64 {
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_common_algorithm_is_used() {
+    fn the_first_common_algorithm_is_used() {
         for (offer, chosen) in
             [("5", Some("5")), ("7,5", Some("7")), ("6,5", Some("5")), ("6,8", None)]
         {
@@ -400,6 +401,7 @@ mod tests {
             assert_eq!(answer.ok().as_ref().and_then(|text| text.get("CHAP_A")), chosen, "{offer}");
         }
         let mut initiator = InitiatorChap::new(credentials("a", "1"), None).unwrap();
+        assert_eq!(initiator.offer().get("CHAP_A"), Some("5,7"));
         let mut text = Text::new();
         text.push("CHAP_A", "8").push("CHAP_I", "1").push("CHAP_C", "0x00");
         assert!(initiator.respond(&text).is_err());
