@@ -212,6 +212,9 @@ fn a_request_for_cleaning_is_success_and_remembered() {
     }
 }
 
+/// Conditions, and what waiting for a tape does about them.
+type WaitingRow = (&'static [(u8, u8, u8)], Waiting);
+
 /// What waiting for a tape does about a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
@@ -224,7 +227,7 @@ enum Waiting {
 #[test]
 fn waiting_for_a_tape_ends_where_waiting_cannot_help() {
     use Waiting::*;
-    let rows: &[(&[(u8, u8, u8)], Waiting)] = &[
+    let rows: &[WaitingRow] = &[
         (&[(2, 0x04, 0x01), (2, 0x04, 0x04), (2, 0x04, 0x07)], GoesOn),
         (&[(2, 0x04, 0x02), (2, 0x04, 0x03), (2, 0x04, 0x12)], GoesOn),
         (&[(2, 0x31, 0x00), (3, 0x31, 0x00)], GoesOn),
