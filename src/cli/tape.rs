@@ -42,6 +42,7 @@ pub enum TapeCommand {
     LoadMedia(station::LoadArgs),
     Unload(station::UnloadArgs),
     Status(station::StatusArgs),
+    Clean(station::CleanArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
 }
@@ -65,6 +66,7 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::LoadMedia(args) => station::load(places, args),
         TapeCommand::Unload(args) => station::unload(places, args),
         TapeCommand::Status(args) => station::status(places, args),
+        TapeCommand::Clean(args) => station::clean(places, args),
         TapeCommand::Backup(args) => backup::run(places, args),
         TapeCommand::Restore(args) => restore::run(places, args),
     }

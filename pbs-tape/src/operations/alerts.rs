@@ -104,8 +104,8 @@ fn action(number: u8) -> &'static str {
         16 => "load the tape again and check what was last written",
         17 => "load a newer tape to write",
         18 | 51 => "read the whole tape once ('capstan tape scan') to rebuild its directory",
-        20 => "clean the drive now ('capstan tape changer clean')",
-        21 => "clean the drive soon ('capstan tape changer clean')",
+        20 => "clean the drive now ('capstan tape clean')",
+        21 => "clean the drive soon ('capstan tape clean')",
         22 => "replace the cleaning cartridge, then clean again",
         23 => "use a cleaning cartridge that fits the drive",
         24 => "wind the tape once ('capstan mt retension')",
@@ -160,7 +160,7 @@ mod tests {
             .collect();
         let critical = Some("critical");
         assert_eq!(seen, [(4, critical, true), (20, critical, false), (64, None, false)]);
-        assert!(alerts.flags[1].action.contains("tape changer clean"));
+        assert!(alerts.flags[1].action.contains("tape clean"));
         assert_eq!(explain("lto0", TapeAlerts::EMPTY).flags, []);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod alerts;
 pub mod catalog;
+pub mod clean;
 pub mod erase;
 pub mod inventory;
 pub mod label;

@@ -123,6 +123,37 @@ pub struct StatusArgs {
     output: OutputArgs,
 }
 
+/// Clean a drive with its library's cleaning cartridge
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan tape clean --drive lto0")]
+pub struct CleanArgs {
+    #[command(flatten)]
+    drive: DriveArg,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub fn clean(places: &Places, args: &CleanArgs) -> Result<Outcome> {
+    let tape: Tape = places.load()?;
+    let bar = Arc::new(Bar::bytes("clean"));
+    let station = open(&state(places)?, &tape, args.drive.drive.as_deref(), &bar)?;
+    let cleaned = pbs_tape::operations::clean::clean(&station, &*bar)?;
+    args.output.print(&cleaned, |cleaned| {
+        format!(
+            "drive {} was cleaned with {}, which is in slot {} again",
+            cleaned.drive, cleaned.label_text, cleaned.slot
+        )
+    })?;
+    if cleaned.still_requested {
+        bar.warn(&format!(
+            "drive {} still asks to be cleaned; is {} used up?",
+            cleaned.drive, cleaned.label_text
+        ));
+        return Ok(Outcome::Incomplete);
+    }
+    Ok(Outcome::Complete)
+}
+
 pub fn load(places: &Places, args: &LoadArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
     let bar = Arc::new(Bar::bytes("load"));
