@@ -18,6 +18,8 @@ use Doing::*;
 
 const ALL: [Doing; 7] = [Read, Write, Filemark, BlocksForward, FilemarksBack, Rewind, Format];
 const MOTION: [Doing; 2] = [BlocksForward, FilemarksBack];
+/// All but FORMAT MEDIUM, which has a replacement where a drive does not know it.
+const REFUSABLE: [Doing; 6] = [Read, Write, Filemark, BlocksForward, FilemarksBack, Rewind];
 
 /// The name of a result's variant, as the table has it.
 fn variant(debug: String) -> String {
@@ -102,10 +104,14 @@ fn each_condition_means_one_thing_to_each_operation() {
         (&[(8, 0x00, 0x05)], &MOTION, "EndOfData", SURE),
         (&[(8, 0x14, 0x03)], &[Read], "EndOfData", SURE),
         (&[(8, 0x14, 0x03)], &MOTION, "EndOfData", SURE),
-        (&[(8, 0x14, 0x01), (3, 0x14, 0x01), (0xb, 0x14, 0x01)], &MOTION, "*", UNKNOWN),
+        (&[(8, 0x14, 0x01), (8, 0x14, 0x00)], &MOTION, "Scsi", UNKNOWN),
+        (&[(3, 0x14, 0x00), (3, 0x14, 0x01), (3, 0x14, 0x03)], &MOTION, "Medium", UNKNOWN),
+        (&[(0xb, 0x14, 0x00), (0xb, 0x14, 0x01), (0xb, 0x14, 0x03)], &MOTION, "Scsi", UNKNOWN),
         (&[(0xd, 0x00, 0x02)], &[Write], "VolumeOverflow", SURE),
         // What the device refuses leaves the tape where it is.
         (&[(5, 0x24, 0x00)], &[Read, Write, Filemark], "Scsi", SURE),
+        (&[(5, 0x20, 0x00), (5, 0x26, 0x00)], &REFUSABLE, "Scsi", SURE),
+        (&[(5, 0x30, 0x05), (5, 0x53, 0x02)], &ALL, "Scsi", SURE),
         (&[(5, 0x3b, 0x0c)], &[Format], "Scsi", SURE),
         (
             &[(7, 0x27, 0x00), (7, 0x27, 0x02), (7, 0x5a, 0x02), (7, 0x30, 0x00), (7, 0x30, 0x05)],
@@ -113,6 +119,8 @@ fn each_condition_means_one_thing_to_each_operation() {
             "WriteProtected",
             SURE,
         ),
+        // Encryption: the drive takes no more keys, or its key was changed while it was locked.
+        (&[(7, 0x26, 0x10), (7, 0x2a, 0x13)], &[Write, Filemark], "*", UNKNOWN),
         (&[(7, 0x30, 0x0c), (7, 0x30, 0x0d)], &[Write, Filemark, Format], "Worm", SURE),
         (
             &[(7, 0x74, 0x01), (7, 0x74, 0x02), (7, 0x74, 0x03), (7, 0x74, 0x04), (7, 0x74, 0x05)],
@@ -127,10 +135,13 @@ fn each_condition_means_one_thing_to_each_operation() {
             &[
                 (6, 0x28, 0x00),
                 (6, 0x29, 0x00),
+                (6, 0x29, 0x01),
+                (6, 0x29, 0x02),
                 (6, 0x29, 0x03),
                 (6, 0x29, 0x07),
                 (6, 0x2a, 0x01),
                 (6, 0x2a, 0x03),
+                (6, 0x2a, 0x04),
                 (6, 0x2a, 0x05),
                 (6, 0x2f, 0x00),
                 (6, 0x3f, 0x01),
@@ -143,15 +154,25 @@ fn each_condition_means_one_thing_to_each_operation() {
         ),
         // Data commands check encryption and go on (tests of encryption); motions stop.
         (
-            &[(6, 0x2a, 0x11), (6, 0x2a, 0x13)],
+            &[(6, 0x2a, 0x11), (6, 0x2a, 0x12), (6, 0x2a, 0x13)],
             &[BlocksForward, FilemarksBack, Rewind, Format],
             "PositionLost",
             LOST,
         ),
         // Something failed underway: where the tape stands has to be asked.
-        (&[(2, 0x04, 0x01), (2, 0x04, 0x02), (2, 0x04, 0x07)], &ALL, "Scsi", UNKNOWN),
+        (
+            &[(2, 0x04, 0x01), (2, 0x04, 0x02), (2, 0x04, 0x04), (2, 0x04, 0x07)],
+            &ALL,
+            "Scsi",
+            UNKNOWN,
+        ),
         (&[(2, 0x04, 0x03), (2, 0x04, 0x12), (2, 0x31, 0x00)], &ALL, "Scsi", UNKNOWN),
-        (&[(4, 0x53, 0x00), (2, 0x53, 0x04)], &ALL, "Scsi", UNKNOWN),
+        (
+            &[(2, 0x53, 0x00), (2, 0x53, 0x04), (4, 0x53, 0x00), (4, 0x53, 0x04)],
+            &ALL,
+            "Scsi",
+            UNKNOWN,
+        ),
         (
             &[(2, 0x30, 0x00), (3, 0x30, 0x01), (3, 0x30, 0x02), (3, 0x30, 0x05)],
             &[Read, Write],
@@ -161,7 +182,7 @@ fn each_condition_means_one_thing_to_each_operation() {
         (&[(4, 0x10, 0x01), (4, 0x10, 0x04)], &[Write], "*", UNKNOWN),
         (&[(0xb, 0x00, 0x00), (0xb, 0x47, 0x03), (0xb, 0x4b, 0x00)], &ALL, "Scsi", UNKNOWN),
         (
-            &[(3, 0x11, 0x00), (3, 0x0c, 0x00), (3, 0x31, 0x00), (3, 0x53, 0x04)],
+            &[(3, 0x11, 0x00), (3, 0x0c, 0x00), (3, 0x31, 0x00), (3, 0x53, 0x00), (3, 0x53, 0x04)],
             &ALL,
             "Medium",
             UNKNOWN,
@@ -189,6 +210,33 @@ fn each_condition_means_one_thing_to_each_operation() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Some devices tell of another length although SILI is set.
+#[test]
+fn another_length_in_spite_of_sili_still_gives_the_block() {
+    let ili = |information: Option<i64>| {
+        let sense = of(0, 0, 0).with_incorrect_length();
+        information.map_or(sense, |value| sense.with_information(value))
+    };
+    let read = |sense: Sense, sent: usize| {
+        let (mut script, mut drive) = open_at(2, 9);
+        script.expect(&read_cdb(BLOCK), Answer::BytesAndCheck(vec![7; sent], sense));
+        let found = drive.read_block(&mut [0; BLOCK as usize]);
+        assert_eq!(script.remaining(), 0);
+        (found, drive.trust)
+    };
+    // Shorter: what was asked for without what is missing, whatever the adapter's count says.
+    for sent in [1000, BLOCK as usize] {
+        let (found, trust) = read(ili(Some(i64::from(BLOCK) - 1000)), sent);
+        assert_eq!((found.unwrap(), trust), (crate::drive::Read::Block(1000), SURE));
+    }
+    assert_eq!(read(ili(None), 1000).0.unwrap(), crate::drive::Read::Block(1000));
+    // Longer: an error that tells the length, and the tape stands behind the block.
+    let (found, trust) = read(ili(Some(-5)), BLOCK as usize);
+    assert!(matches!(found, Err(Error::BlockTooLong { block_bytes, limit_bytes, .. })
+            if block_bytes == u64::from(BLOCK) + 5 && limit_bytes == u64::from(BLOCK)),);
+    assert_eq!(trust, SURE);
 }
 
 #[test]
