@@ -11,9 +11,9 @@ dir=target/vm
 rm -rf "$dir"
 mkdir -p "$dir/share"
 
-cargo build --release --locked --bin capstan
+"${CARGO:-cargo}" build --release --locked --bin capstan
 # The suite as a program that the guest can run.
-conformance=$(cargo test --locked --test conformance --no-run --message-format=json |
+conformance=$("${CARGO:-cargo}" test --locked --test conformance --no-run --message-format=json |
     python3 -c 'import json, sys
 for line in sys.stdin:
     message = json.loads(line)
