@@ -20,7 +20,7 @@ use scsi::command::security::{
 };
 
 use super::cipher::{Key, Unsealed};
-use crate::cartridge::{IV_BYTES, Seal, TAG_BYTES};
+use crate::cartridge::{IV_BYTES, KEY_BYTES, Seal, TAG_BYTES};
 use crate::encryption_control::EncryptionControl;
 use crate::unit::{Nexus, Stop};
 
@@ -76,12 +76,17 @@ pub(super) struct Encryption {
     sealed: Vec<u8>,
 }
 
+/// True if the modes that a host asks for work with a key.
+fn needs_key(set: &SetEncryption) -> bool {
+    set.encryption != EncryptionMode::Off
+        || matches!(set.decryption, DecryptionMode::Decrypt | DecryptionMode::Mixed)
+}
+
 impl Parameters {
     /// What a host asks for, checked against what this drive can do.
     fn from_host(set: &SetEncryption, instance: u32) -> Result<Parameters, Stop> {
         let wrong = Stop::from(Sense::INVALID_FIELD_IN_PARAMETERS);
-        let needs_key = set.encryption != EncryptionMode::Off
-            || matches!(set.decryption, DecryptionMode::Decrypt | DecryptionMode::Mixed);
+        let needs_key = needs_key(set);
         // No supplemental keys, no blocks that hosts encrypted themselves, no reservations to lose.
         let is_unknown = set.supplemental
             || set.check_external > 1
@@ -93,7 +98,9 @@ impl Parameters {
             return Err(wrong);
         }
         let key = match (needs_key, set.key.as_slice()) {
-            (false, []) => None,
+            // Programs in the field turn encryption off with a key of zeros in the page, and drives
+            // ignore it.
+            (false, bytes) if bytes.is_empty() || bytes.len() == KEY_BYTES => None,
             (true, bytes) => Some(Key::new(bytes).map_err(Stop::Host)?.ok_or(wrong)?),
             (false, _) => return Err(wrong),
         };
@@ -242,7 +249,7 @@ impl Encryption {
         if self.is_library_managed() {
             return Err(Sense::ENCRYPTION_PREVENTED.into());
         }
-        if !set.key.is_empty() && self.wrong_keys >= WRONG_KEYS_MAX {
+        if needs_key(set) && self.wrong_keys >= WRONG_KEYS_MAX {
             return Err(Sense::KEY_FAIL_LIMIT.into());
         }
         let instance = self.instance.wrapping_add(1);

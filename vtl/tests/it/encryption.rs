@@ -136,8 +136,11 @@ fn what_a_drive_cannot_do_is_refused_and_changes_nothing() {
         |set| set.supplemental = true,
         |set| set.clear_on_preempt = true,
         |set| set.encryption = EncryptionMode::External,
-        // A key that nothing would use.
-        |set| (set.encryption, set.decryption) = (EncryptionMode::Off, DecryptionMode::Off),
+        // Not even where nothing would use it may a key have another length.
+        |set| {
+            (set.encryption, set.decryption) = (EncryptionMode::Off, DecryptionMode::Off);
+            set.key.truncate(31);
+        },
     ];
     for (number, change) in changes.iter().enumerate() {
         let mut bad = good.clone();
@@ -165,6 +168,22 @@ fn what_a_drive_cannot_do_is_refused_and_changes_nothing() {
     // Each accepted page counts, a refused one does not.
     assert_eq!(set(&mut drive, &off()), None);
     assert_eq!(status(&mut drive).key_instance, before.key_instance + 1);
+}
+
+/// `stenc -e off` sends a key of zeros, which drives ignore; with a drive that refused it, the key stayed
+/// in force and everything that the host wrote in the clear was encrypted.
+#[test]
+fn encryption_goes_off_although_a_key_comes_with_it() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    assert_eq!(set(&mut drive, &SetEncryption::mixed(1, &KEY)), None);
+    let mut page = off();
+    page.key = vec![0; 32].into();
+    assert_eq!(set(&mut drive, &page), None);
+    assert!(status(&mut drive).is_off());
+    assert_eq!(drive.write(&pattern(1, 100)), None);
+    drive.rewind();
+    assert_eq!(drive.read_block(100), (pattern(1, 100), None));
 }
 
 #[test]
