@@ -12,8 +12,8 @@
 //!       Storage Element 3 IMPORT/EXPORT:Full
 //! ```
 //!
-//! Drives count from 0, slots from 1, in one row with the import/export slots; S counts those too. A bar code is
-//! printed without blanks around it; a line is always ended behind it.
+//! Drives count from 0, slots from 1, in one row with the import/export slots; S counts those too. A bar code
+//! has its field's 32 characters, filled up with blanks as robots send it; a line is always ended behind it.
 
 use std::fmt::Write as _;
 
@@ -63,7 +63,7 @@ impl Status {
                 (_, None) => write!(text, "Full (Unknown Storage Element Loaded)"),
             };
             if let Some(label) = drive.status.label() {
-                let _ = write!(text, ":VolumeTag = {}", one_line(label));
+                let _ = write!(text, ":VolumeTag = {:<32}", one_line(label));
             }
             text.push('\n');
         }
@@ -72,7 +72,7 @@ impl Status {
             let content = if slot.status.is_empty() { "Empty" } else { "Full " };
             let _ = write!(text, "      Storage Element {number}{kind}:{content}");
             if let Some(label) = slot.status.label() {
-                let _ = write!(text, ":VolumeTag={}", one_line(label));
+                let _ = write!(text, ":VolumeTag={:<32}", one_line(label));
             }
             text.push('\n');
         }
@@ -151,15 +151,15 @@ Data Transfer Element (Drive)   1: empty
         assert_eq!(
             status.to_mtx_text("/dev/sg3"),
             "  Storage Changer /dev/sg3:2 Drives, 8 Slots ( 4 Import/Export )\n\
-             Data Transfer Element 0:Full (Storage Element 2 Loaded):VolumeTag = CAP001L8\n\
+             Data Transfer Element 0:Full (Storage Element 2 Loaded):VolumeTag = CAP001L8                        \n\
              Data Transfer Element 1:Full (Unknown Storage Element Loaded)\n      \
-             Storage Element 1:Full :VolumeTag=CAP002L8\n      \
+             Storage Element 1:Full :VolumeTag=CAP002L8                        \n      \
              Storage Element 2:Empty\n      \
              Storage Element 3:Full \n      \
-             Storage Element 4:Full :VolumeTag=CLN001L8\n      \
-             Storage Element 5 IMPORT/EXPORT:Full :VolumeTag=CAP003L8\n      \
+             Storage Element 4:Full :VolumeTag=CLN001L8                        \n      \
+             Storage Element 5 IMPORT/EXPORT:Full :VolumeTag=CAP003L8                        \n      \
              Storage Element 6 IMPORT/EXPORT:Empty\n      \
-             Storage Element 7 IMPORT/EXPORT:Full :VolumeTag=CAP004L8\n      \
+             Storage Element 7 IMPORT/EXPORT:Full :VolumeTag=CAP004L8                        \n      \
              Storage Element 8 IMPORT/EXPORT:Empty\n"
         );
     }

@@ -462,6 +462,11 @@ impl Error {
         )
     }
 
+    /// True if what is on the tape is encrypted with a key that the drive does not have.
+    pub fn is_undecryptable(&self) -> bool {
+        matches!(self.cause(), Error::Drive(error) if error.is_undecryptable())
+    }
+
     /// True if the job was ended by request.
     pub fn is_aborted(&self) -> bool {
         matches!(self.cause(), Error::Aborted)

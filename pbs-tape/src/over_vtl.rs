@@ -8,9 +8,11 @@ use datastore::progress::Silent;
 use scsi::{Address, Connect, Transport, VtlUnit};
 use vtl::{ImportOptions, Library, Options};
 
+use crate::drive::DriveKey;
 use crate::loader::{MediaLoader, MediaWait};
 use crate::media::{Inventory, PoolConfig};
 use crate::operations::catalog::{CatalogOptions, catalog};
+use crate::operations::erase;
 use crate::operations::inventory::{InventoryOptions, inventory};
 use crate::operations::label::barcode_label;
 use crate::restore::{RestoreOptions, StoreMap, run_restore};
@@ -219,4 +221,25 @@ fn golden_tapes_go_through_an_emulated_library() {
     let report = run_restore(&world.state, &mut drive, &options, &Silent).unwrap();
     assert_eq!(report.into_result().unwrap().snapshots_restored.len(), 10);
     assert_catalogs();
+}
+
+/// A tape that somebody encrypted with a key that is gone could not be formatted, because its label
+/// could not be read: found with `stenc` and a real kernel.
+#[test]
+fn a_tape_encrypted_with_a_lost_key_can_be_formatted() {
+    let world = World::new();
+    let (_library, dir) = make_library(&world, 2, 32 << 20);
+    let mut drive = station(&world, &dir);
+    let mut device = drive.load("CAP001L8", &Silent).unwrap();
+    device.rewind().unwrap();
+    device.set_key(&DriveKey::new([7; 32].into())).unwrap();
+    device.write_block(&[1; crate::format::BLOCK_BYTES]).unwrap();
+    drop(device);
+    let refused = erase::plan(&mut drive, Some("CAP001L8"), true, &Silent).unwrap_err();
+    assert!(refused.is_undecryptable(), "{refused}");
+    let plan = erase::plan(&mut drive, None, true, &Silent).unwrap();
+    assert!(plan.unreadable.is_some_and(|why| why.contains("decrypted")));
+    erase::format(&world.state, &mut drive, None, true, &Silent).unwrap();
+    let report = barcode_label(&world.state, &mut drive, Some("p1"), &Silent).unwrap();
+    assert_eq!((report.labelled.len(), report.failed.len()), (2, 0), "{report:?}");
 }

@@ -40,7 +40,7 @@ pub struct FormatPlan {
     /// The media set that loses a tape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub media_set_uuid: Option<Uuid>,
-    /// Why the label can't be read: damaged, or another program's tape.
+    /// Why the label can't be read: damaged, encrypted, or another program's tape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
     /// The old data stays physically in place.
@@ -80,7 +80,7 @@ pub fn plan(
                 plan.uuid = Some(id.label.uuid);
             }
         }
-        Err(e) if expected.is_some() || !e.is_damaged() => return Err(e),
+        Err(e) if expected.is_some() || !is_worth_overwriting(&e) => return Err(e),
         Err(e) => plan.unreadable = Some(e.cause().to_string()),
     }
     if plan.label_text.is_some() || plan.unreadable.is_some() {
@@ -104,7 +104,7 @@ pub fn format(
     let drive = loader.drive_name().to_string();
     let labels = match labels_in(&mut *device, &drive) {
         Ok(labels) => labels,
-        Err(e) if expected.is_some() || !e.is_damaged() => return Err(e),
+        Err(e) if expected.is_some() || !is_worth_overwriting(&e) => return Err(e),
         Err(e) => {
             progress.warn(&format!("{}; formatting anyway", e.cause()));
             None
@@ -126,6 +126,12 @@ pub fn format(
     device.format(fast)?;
     device.set_cartridge_labels(None, None)?;
     Ok(Formatted { label_text: Some(id.label.label_text), uuid: Some(id.label.uuid) })
+}
+
+/// True if the label can't be read for what is on the tape, and not for want of a tape or a drive. What
+/// somebody encrypted with a key that is gone can only be overwritten.
+fn is_worth_overwriting(error: &Error) -> bool {
+    error.is_damaged() || error.is_undecryptable()
 }
 
 /// Refuses a tape that is not the one that was named.
