@@ -87,6 +87,12 @@ const COMMANDS: &[Entry<Changer>] = &[
         report_opcodes
     ),
     command!(
+        MAINTENANCE_IN,
+        action 0x0d,
+        [0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_task_functions
+    ),
+    command!(
         MOVE_MEDIUM,
         [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0],
         moves::move_medium
@@ -214,8 +220,12 @@ fn report_luns(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     unit::report_luns(command, &[0])
 }
 
+fn report_task_functions(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
+    opcodes::report_task_functions(command)
+}
+
 fn report_opcodes(_: &mut Changer, command: &mut Command<'_, '_>) -> Done {
-    opcodes::report(COMMANDS, command)
+    opcodes::report(COMMANDS, |_| true, command)
 }
 
 const TEMPERATURE: u8 = 0x0d;

@@ -20,7 +20,10 @@ const SEGMENTS_MAX: u16 = 2700;
 /// Where a segment begins and ends on the tape.
 type Ends = (Place, Place);
 
-fn has_order(generation: Generation) -> bool {
+/// The service action of both commands.
+pub(super) const SERVICE_ACTION: u16 = 0x1d;
+
+pub(super) fn has_order(generation: Generation) -> bool {
     generation >= Generation::Lto9
 }
 

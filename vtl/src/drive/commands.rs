@@ -5,7 +5,7 @@ use scsi::command::opcode::*;
 
 use super::{
     Drive, Medium, access_order, attributes, density, log_pages, medium, mode_pages, motion,
-    security, threaded, transfer,
+    security, threaded, transfer, verify,
 };
 use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
@@ -60,6 +60,7 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(WRITE_FILEMARKS_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::write_filemarks),
     command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], motion::space),
     command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
+    command!(VERIFY_6, [0x05, 0xff, 0xff, 0xff, 0], verify::verify),
     command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_pages::select),
     command!(RESERVE_6, [0, 0, 0, 0, 0], reservation::reserve),
     command!(RELEASE_6, [0, 0, 0, 0, 0], reservation::release),
@@ -119,6 +120,12 @@ const COMMANDS: &[Entry<Drive>] = &[
         action 0x0c,
         [0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
         report_opcodes
+    ),
+    command!(
+        MAINTENANCE_IN,
+        action 0x0d,
+        [0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_task_functions
     ),
     command!(
         MAINTENANCE_IN,
@@ -238,6 +245,16 @@ fn report_luns(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     unit::report_luns(command, &[0])
 }
 
-fn report_opcodes(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    opcodes::report(COMMANDS, command)
+fn report_task_functions(_: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    opcodes::report_task_functions(command)
+}
+
+fn report_opcodes(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
+    let has_order = access_order::has_order(drive.generation());
+    let has = |entry: &Entry<Drive>| {
+        has_order
+            || !matches!(entry.opcode, MAINTENANCE_IN | MAINTENANCE_OUT)
+            || entry.service_action != Some(access_order::SERVICE_ACTION)
+    };
+    opcodes::report(COMMANDS, has, command)
 }

@@ -24,6 +24,7 @@ mod security;
 pub(crate) mod slots;
 mod transfer;
 mod usage;
+mod verify;
 mod volume_statistics;
 
 use std::fs::File;

@@ -31,21 +31,26 @@ pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     } else {
         read_variable(drive, command, length, suppress && block_length == 0, suppress)
     };
-    if let Err(Stop::Check(sense)) = &result
+    note_read_error(drive, &result);
+    result
+}
+
+/// Counts a damaged block and raises its TapeAlert flags.
+pub(super) fn note_read_error(drive: &mut Drive, result: &Done) {
+    if let Err(Stop::Check(sense)) = result
         && sense.is_medium_error()
     {
         drive.record.read_errors += 1;
         drive.raise_alert(alert::HARD_ERROR);
         drive.raise_alert(alert::READ_FAILURE);
     }
-    result
 }
 
 /// Reads the object at the position and moves behind it. A damaged block is passed too, so that a
 /// host can go on with what follows.
 ///
 /// A block that may not be read (encryption) is not passed.
-fn next_object(
+pub(super) fn next_object(
     drive: &mut Drive,
     nexus: Nexus,
     buffer: &mut [u8],

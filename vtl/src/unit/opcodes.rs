@@ -1,4 +1,5 @@
-//! REPORT SUPPORTED OPERATION CODES (SPC-4 §6.35), from the unit's command table.
+//! REPORT SUPPORTED OPERATION CODES (SPC-4 §6.35), from the unit's command table; REPORT SUPPORTED TASK
+//! MANAGEMENT FUNCTIONS (SPC-4 §6.36).
 
 use scsi::Sense;
 use scsi::command::opcode;
@@ -29,17 +30,41 @@ fn timeout_descriptor(code: u8) -> Vec<u8> {
     [&[0x00, 0x0a, 0x00, 0x00][..], &nominal.to_be_bytes(), &recommended.to_be_bytes()].concat()
 }
 
-/// Answers the command for a table.
-pub(crate) fn report<U>(table: &'static [Entry<U>], command: &mut Command<'_, '_>) -> Done {
+/// ABORT TASK, ABORT TASK SET, CLEAR TASK SET, LOGICAL UNIT RESET (SPC-4 table 289): what the iSCSI target
+/// does. Resets of the whole target have no bit.
+const TASK_FUNCTIONS: u8 = 0x80 | 0x40 | 0x10 | 0x08;
+const RETURN_EXTENDED: u8 = 0x80;
+
+/// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS. The extended reply has no time-outs to tell.
+pub(crate) fn report_task_functions(command: &mut Command<'_, '_>) -> Done {
+    let allocation = command.number(6, 4);
+    if allocation < 4 {
+        return Err(Sense::INVALID_FIELD_IN_CDB.into());
+    }
+    let mut reply = [0; 16];
+    let extended = command.byte(2) & RETURN_EXTENDED != 0;
+    let rest = if extended { 12 } else { 0 };
+    [reply[0], reply[3]] = [TASK_FUNCTIONS, rest];
+    command.reply(reply.get(..4 + usize::from(rest)).unwrap_or_default(), allocation);
+    Ok(())
+}
+
+/// Answers the command for those entries of a table that the unit `has`.
+pub(crate) fn report<U>(
+    table: &'static [Entry<U>],
+    has: impl Fn(&Entry<U>) -> bool,
+    command: &mut Command<'_, '_>,
+) -> Done {
+    let table: Vec<&Entry<U>> = table.iter().filter(|entry| has(entry)).collect();
     let options = command.byte(2);
     let with_timeouts = options & 0x80 != 0;
     let code = command.byte(3);
     let action = command.number(4, 2) as u16;
     let allocation = command.number(6, 4);
     let reply = match options & 0x07 {
-        0 => all(table, with_timeouts),
+        0 => all(&table, with_timeouts),
         option @ 1..=3 => {
-            let of_code = || table.iter().filter(move |entry| entry.opcode == code);
+            let of_code = || table.iter().copied().filter(move |entry| entry.opcode == code);
             let has_actions = of_code().any(|entry| entry.service_action.is_some());
             // A question that does not fit the command (SPC-4 table 273).
             if (option == 1 && has_actions)
@@ -58,7 +83,7 @@ pub(crate) fn report<U>(table: &'static [Entry<U>], command: &mut Command<'_, '_
     Ok(())
 }
 
-fn all<U>(table: &[Entry<U>], with_timeouts: bool) -> Vec<u8> {
+fn all<U>(table: &[&Entry<U>], with_timeouts: bool) -> Vec<u8> {
     let body: Vec<u8> = table
         .iter()
         .flat_map(|entry| {

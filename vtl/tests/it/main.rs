@@ -22,3 +22,4 @@ mod protection;
 mod reservations;
 mod sharing;
 mod tape;
+mod verify;
