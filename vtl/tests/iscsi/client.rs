@@ -162,8 +162,17 @@ impl Raw {
     }
 
     pub fn send(&mut self, request: impl Into<Request>, data: &[u8]) {
+        self.send_to_closing(request, data).unwrap();
+    }
+
+    /// The same to a target that may end the session before it took all of it.
+    pub fn send_to_closing(
+        &mut self,
+        request: impl Into<Request>,
+        data: &[u8],
+    ) -> Result<(), scsi::iscsi::Error> {
         let header = request.into().build();
-        self.writer.send(&[Outgoing::new(header, data)]).unwrap();
+        self.writer.send(&[Outgoing::new(header, data)])
     }
 
     /// The next message; `None` if the target closed the connection.
@@ -377,8 +386,18 @@ impl Raw {
     }
 
     pub fn data_out(&mut self, task_tag: u32, transfer_tag: u32, offset: u32, part: (&[u8], bool)) {
-        let (data, is_final) = part;
-        let message = DataOut {
+        let message = self.data_out_message(task_tag, transfer_tag, offset, part.1);
+        self.send(message, part.0);
+    }
+
+    pub fn data_out_message(
+        &self,
+        task_tag: u32,
+        transfer_tag: u32,
+        offset: u32,
+        is_final: bool,
+    ) -> DataOut {
+        DataOut {
             is_final,
             lun: if transfer_tag == NO_TAG { 0 } else { DRIVE },
             task_tag,
@@ -386,8 +405,7 @@ impl Raw {
             exp_stat_sn: self.exp_stat_sn,
             data_sn: 0,
             offset,
-        };
-        self.send(message, data);
+        }
     }
 
     pub fn management_request(
