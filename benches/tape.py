@@ -79,8 +79,7 @@ def rows(bench, capstan, work):
     served = Served(capstan, library)
     tgt = work / "tgt"
     script = ROOT / "tests/rigs/tgt-library.sh"
-    environment = dict(os.environ, TGT_CN="31")
-    started = subprocess.run([str(script), "start", str(tgt), "0", str(2 * SIZE >> 20)], env=environment, check=True,
+    started = subprocess.run([str(script), "start", str(tgt), str(2 * SIZE >> 20)], check=True,
                              text=True, stdout=subprocess.PIPE)
     try:
         portal = started.stdout.split()[-1]
@@ -94,4 +93,4 @@ def rows(bench, capstan, work):
                    theirs=lambda: stream("read", theirs), **faster)
     finally:
         served.stop()
-        subprocess.run([str(script), "stop", str(tgt)], env=environment, check=True)
+        subprocess.run([str(script), "stop", str(tgt)], check=True)

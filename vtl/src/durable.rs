@@ -80,9 +80,9 @@ pub(crate) fn random_u64() -> Result<u64> {
 
 /// Check value used by every binary format of this crate (CRC-64/XZ).
 pub(crate) fn crc64(parts: &[&[u8]]) -> u64 {
-    let mut digest = crc64fast::Digest::new();
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Xz);
     for part in parts {
-        digest.write(part);
+        digest.update(part);
     }
-    digest.sum64()
+    digest.finalize()
 }
