@@ -42,6 +42,18 @@ impl OutputArgs {
         };
         print(&output)
     }
+
+    /// Prints a record field by field, whatever fields there are.
+    pub fn print_fields<T: Serialize>(self, record: &T) -> Result<()> {
+        self.print(record, |record| {
+            let value = serde_json::to_value(record).unwrap_or_default();
+            let rows = value.as_object().into_iter().flatten().map(|(key, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                vec![key.clone(), text]
+            });
+            table(&["", ""], rows).trim_start().to_owned()
+        })
+    }
 }
 
 /// Writes text to the standard output and ends the last line. A reader that has seen enough is no

@@ -299,11 +299,7 @@ fn command(drive: &mut Drive, command: &MtCommand, output: OutputArgs, bar: &Bar
             // makes that impossible shows in the status.
             let _ = drive.adopt_position();
             let status = drive.status()?;
-            if *mt {
-                output.print(&status, text::mt_status)
-            } else {
-                medium::print_fields(&status, output)
-            }
+            if *mt { output.print(&status, text::mt_status) } else { output.print_fields(&status) }
         }
         MtCommand::CartridgeMemory => output.print(&drive.cartridge_memory()?, |list| {
             let lines = list.iter().map(|one| format!("{}|{}|{}\n", one.id, one.name, one.value));
@@ -312,7 +308,7 @@ fn command(drive: &mut Drive, command: &MtCommand, output: OutputArgs, bar: &Bar
         MtCommand::TapeAlertFlags => {
             output.print(&alerts::alert_flags(drive)?, |alerts| alerts.names.clone())
         }
-        MtCommand::VolumeStatistics => medium::print_fields(&drive.volume_statistics()?, output),
+        MtCommand::VolumeStatistics => output.print_fields(&drive.volume_statistics()?),
         MtCommand::Sense => print_sense(drive, output),
         // Handled by the caller: they need more than an open drive, or none.
         MtCommand::Format(_) | MtCommand::Scan => Ok(()),
@@ -329,7 +325,7 @@ fn print_place(position: &Position, output: OutputArgs) -> Result<()> {
 
 fn change_options(drive: &mut Drive, changes: &OptionChanges, output: OutputArgs) -> Result<()> {
     let options = if changes.is_empty() { drive.options()? } else { drive.set_options(changes)? };
-    medium::print_fields(&options, output)
+    output.print_fields(&options)
 }
 
 fn erase_from_here(

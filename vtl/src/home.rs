@@ -1,5 +1,5 @@
 //! A library's folder in this process, as its units and its robot see it: paths, configuration, the
-//! robot's change counter, the faults in force.
+//! robot's change counter, the faults in force; and when this machine started.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::LibraryConfig;
+use crate::durable::crc64;
 use crate::encryption_control::EncryptionControl;
 use crate::error::{Named, Result};
 use crate::faults::Faults;
@@ -92,4 +93,10 @@ pub(crate) fn read_counter(file: &File) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// A number that changes when the machine restarts. Where the kernel does not tell it, it is
+/// constant, and drives never power on by themselves.
+pub(crate) fn boot_id() -> u64 {
+    std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| crc64(&[&id]))
 }

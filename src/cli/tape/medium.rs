@@ -8,7 +8,6 @@ use clap::Args;
 use pbs_tape::drive::Drive;
 use pbs_tape::operations::alerts;
 use pbs_tape::operations::erase::FormatPlan;
-use serde::Serialize;
 
 use super::station::{self, DriveArg};
 use crate::cli::Outcome;
@@ -72,7 +71,7 @@ pub fn cartridge_memory(places: &Places, args: &CartridgeMemoryArgs) -> Result<O
 
 pub fn volume_statistics(places: &Places, args: &VolumeStatisticsArgs) -> Result<Outcome> {
     let statistics = with_drive(places, &args.drive, Drive::volume_statistics)?;
-    print_fields(&statistics, args.output)?;
+    args.output.print_fields(&statistics)?;
     Ok(Outcome::Complete)
 }
 
@@ -94,18 +93,6 @@ pub fn alert_flags(places: &Places, args: &AlertFlagsArgs) -> Result<Outcome> {
         table(&["flag", "name", "severity", "meaning", "what to do"], rows)
     })?;
     Ok(Outcome::Complete)
-}
-
-/// Prints a record field by field, whatever fields there are.
-pub fn print_fields<T: Serialize>(record: &T, output: OutputArgs) -> Result<()> {
-    output.print(record, |record| {
-        let value = serde_json::to_value(record).unwrap_or_default();
-        let rows = value.as_object().into_iter().flatten().map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            vec![key.clone(), text]
-        });
-        table(&["", ""], rows).trim_start().to_owned()
-    })
 }
 
 /// What formatting would do, for people.

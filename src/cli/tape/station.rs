@@ -191,6 +191,6 @@ pub fn status(places: &Places, args: &StatusArgs) -> Result<Outcome> {
     // impossible shows in the status.
     let _ = drive.adopt_position();
     let status = drive.status()?;
-    super::medium::print_fields(&status, args.output)?;
+    args.output.print_fields(&status)?;
     Ok(Outcome::Complete)
 }

@@ -13,10 +13,10 @@ use nix::fcntl::{Flock, FlockArg};
 use scsi::Sense;
 
 use super::Changer;
-use crate::drive::boot_id;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::home::boot_id;
 use crate::robot::OperatorEvents;
 use crate::unit::{Attentions, Nexus};
 

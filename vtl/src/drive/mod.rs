@@ -54,7 +54,7 @@ use crate::unit::name::Unit;
 use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Done, Nexus, Stop};
 
-pub(crate) use record::{DriveRecord, RecordFile, boot_id};
+pub(crate) use record::{DriveRecord, RecordFile};
 
 /// What is in the drive.
 #[derive(Debug)]

@@ -38,6 +38,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::layout::{LAYOUT_BYTES, Layout};
 use crate::durable::crc64;
 use crate::error::{Named, Result};
+use crate::home::boot_id;
 
 const MAGIC: [u8; 8] = *b"CAPVTDR1";
 const RECORD: usize = 128;
@@ -271,12 +272,6 @@ impl RecordFile {
         let file = File::open(folder.join("state")).ok()?;
         RecordFile::read(&file, boot_id())
     }
-}
-
-/// A number that changes when the machine restarts. Where the kernel does not tell it, it is
-/// constant, and drives never power on by themselves.
-pub(crate) fn boot_id() -> u64 {
-    std::fs::read("/proc/sys/kernel/random/boot_id").map_or(0, |id| crc64(&[&id]))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use std::time::Duration;
 use super::command::Failure;
 use super::login::{Goal, LoggedIn, login, random_isid};
 use super::session::Session;
-use super::{Options, Portal, discovery, socket};
+use super::{Options, Portal, questions, socket};
 use crate::address::Address;
 use crate::command::inquiry::Inquiry;
 use crate::command::opcode;
@@ -138,7 +138,7 @@ impl IscsiDevice {
             return Ok(());
         }
         let there =
-            match self.lock().as_mut().map(|session| discovery::report_luns(session, &self.name)) {
+            match self.lock().as_mut().map(|session| questions::report_luns(session, &self.name)) {
                 Some(Ok(luns)) => {
                     let luns: Vec<String> = luns.iter().map(u64::to_string).collect();
                     format!("it has {}", luns.join(", "))

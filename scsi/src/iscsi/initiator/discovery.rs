@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::command::Failure;
 use super::device::connect;
 use super::login::{Goal, parse_target_address, random_isid};
-use super::session::Session;
-use super::{Options, Portal};
+use super::{Options, Portal, questions};
+use crate::Error;
 use crate::command::inquiry::{self, Inquiry};
-use crate::command::unit;
 use crate::iscsi::text::Text;
-use crate::{Data, Error, Reply, Transport};
 
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Qualifier of a unit that is not there, whatever REPORT LUNS said.
@@ -90,8 +87,8 @@ pub fn units(portal: &Portal, target: &str, options: &Options) -> Result<Vec<Fou
     let mut session =
         connect(portal, Goal { options, target: Some(target), isid }).map_err(refuse)?;
     let mut found = Vec::new();
-    for lun in report_luns(&mut session, &device)? {
-        let mut unit = Unit { session: &mut session, lun, name: &device };
+    for lun in questions::report_luns(&mut session, &device)? {
+        let mut unit = questions::Unit { session: &mut session, lun, name: &device };
         let inquiry = Inquiry::request(&mut unit)?;
         if inquiry.qualifier == QUALIFIER_NO_UNIT {
             continue;
@@ -103,37 +100,6 @@ pub fn units(portal: &Portal, target: &str, options: &Options) -> Result<Vec<Fou
     }
     session.log_out(LOGOUT_TIMEOUT);
     Ok(found)
-}
-
-/// The units' numbers.
-pub(super) fn report_luns(session: &mut Session, name: &str) -> Result<Vec<u64>, Error> {
-    unit::report_luns(&mut Unit { session, lun: 0, name })
-}
-
-/// One unit of a session that is used for questions only.
-struct Unit<'s> {
-    session: &'s mut Session,
-    lun: u64,
-    name: &'s str,
-}
-
-impl Transport for Unit<'_> {
-    fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error> {
-        let failed = |reason: String| Error::Transport { device: self.name.to_string(), reason };
-        self.session.execute(self.lun, cdb, data, timeout).map_err(|failure| match failure {
-            Failure::NotSent(error) | Failure::Lost(error) => failed(error.to_string()),
-            Failure::Target(code) => {
-                failed(format!("the target answers with response {code:02x}h"))
-            }
-            Failure::Timeout { .. } => {
-                Error::Timeout { opcode: cdb.first().copied().unwrap_or(0), timeout }
-            }
-        })
-    }
-
-    fn name(&self) -> &str {
-        self.name
-    }
 }
 
 #[cfg(test)]

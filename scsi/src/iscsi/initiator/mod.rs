@@ -21,12 +21,14 @@
 //! | `session` | messages of an open session that are about no command |
 //! | `command` | one command from its first to its last message |
 //! | `device` | a session that comes back, as a [`crate::Transport`] |
+//! | `questions` | a session that is asked about its units |
 //! | `discovery` | which targets and units there are |
 
 mod command;
 mod device;
 mod discovery;
 mod login;
+mod questions;
 mod session;
 mod socket;
 #[cfg(test)]

@@ -11,9 +11,9 @@ use scsi::command::reservation::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::{Hold, State};
-use crate::drive::boot_id;
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::home::boot_id;
 use crate::unit::Nexus;
 
 #[derive(Serialize, Deserialize)]
