@@ -10,7 +10,10 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(blob dynamic_index fixed_index manifest key_file pxar catalog chunker)
+# All of them, unless some are named: a list here would forget the next one.
+if [ ${#targets[@]} -eq 0 ]; then
+    for file in fuzz/fuzz_targets/*.rs; do targets+=("$(basename "$file" .rs)"); done
+fi
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 work=target/fuzz
