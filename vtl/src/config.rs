@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timing;
 use crate::durable;
 use crate::element::{DRIVES_MAX, IMPORT_EXPORT_MAX, SLOTS_MAX};
 use crate::error::{Error, Result};
@@ -31,6 +32,9 @@ pub(crate) struct LibraryConfig {
     /// Whose INQUIRY texts the units show.
     #[serde(default)]
     pub personality: Personality,
+    /// Which time the library keeps.
+    #[serde(default)]
+    pub timing: Timing,
 }
 
 /// How many elements a library has, apart from its one transport.
@@ -48,6 +52,7 @@ impl LibraryConfig {
         counts: &Counts,
         capacity_bytes: Option<u64>,
         personality: Personality,
+        timing: Timing,
     ) -> LibraryConfig {
         LibraryConfig {
             format: FORMAT.into(),
@@ -59,6 +64,7 @@ impl LibraryConfig {
             import_export: counts.import_export,
             capacity_bytes,
             personality,
+            timing,
         }
     }
 

@@ -1,5 +1,5 @@
 //! A library's folder in this process, as its units and its robot see it: paths, configuration, the
-//! robot's change counter, the faults in force; and when this machine started.
+//! robot's change counter, the faults in force, the clock; and when this machine started.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::clock::Clock;
 use crate::config::LibraryConfig;
 use crate::durable::crc64;
 use crate::encryption_control::EncryptionControl;
@@ -20,6 +21,7 @@ pub(crate) struct Home {
     changes: File,
     faults: Faults,
     encryption: Mutex<EncryptionControl>,
+    clock: Clock,
 }
 
 /// A panic while a mutex was held left a unit between two commands at worst: every state file is
@@ -35,7 +37,15 @@ impl Home {
     pub fn open(dir: &Path, config: LibraryConfig) -> Result<Home> {
         let dir = fs::canonicalize(dir).named(dir)?;
         let changes = open_counter(&dir)?;
-        Ok(Home { dir, config, changes, faults: Faults::default(), encryption: Mutex::default() })
+        let clock = Clock::new(config.timing);
+        Ok(Home {
+            dir,
+            config,
+            changes,
+            faults: Faults::default(),
+            encryption: Mutex::default(),
+            clock,
+        })
     }
 
     pub fn dir(&self) -> &Path {
@@ -70,6 +80,11 @@ impl Home {
     /// Who is in charge of encryption.
     pub fn encryption_control(&self) -> EncryptionControl {
         unpoisoned(self.encryption.lock()).clone()
+    }
+
+    /// The library's time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// What goes wrong here.

@@ -13,6 +13,8 @@
 //! * `robot`: what is where, shared between processes; `element`: kinds and addresses of places.
 //! * `home`: the library's folder in this process, as units and robot see it; `config`: its content
 //!   `library.json`; `identity`: names and serial numbers of units.
+//! * [`clock`]: the time that a library keeps; `timing`: how long things take; [`geometry`]: where data
+//!   lies on the tape.
 //! * [`iscsi_target`]: an iSCSI target in front of a library: the way for other programs and machines.
 //! * [`faults`]: what goes wrong on demand: plans of rules, from text or from a seed.
 //!
@@ -46,6 +48,7 @@
 pub mod barcode;
 pub mod cartridge;
 mod changer;
+pub mod clock;
 mod config;
 mod date;
 mod drive;
@@ -63,8 +66,10 @@ mod library;
 mod personality;
 mod progress;
 mod robot;
+mod timing;
 mod unit;
 
+pub use clock::{Clock, Timing};
 pub use element::ElementKind;
 pub use encryption_control::EncryptionControl;
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use vtl::{Generation, Library, Options, Personality};
+use vtl::{Generation, Library, Options, Personality, Timing};
 
 use crate::cli::Outcome;
 use crate::output::parse_size;
@@ -46,6 +46,10 @@ pub struct CreateArgs {
     /// Whose vendor and product texts drives and robot show
     #[arg(long, value_enum, default_value_t = PersonalityArg::Capstan)]
     personality: PersonalityArg,
+    /// Whether loading, winding and robot moves take time: on the machine's clock, or on one that only
+    /// the library moves
+    #[arg(long, value_enum, default_value_t = TimingArg::None)]
+    timing: TimingArg,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -63,6 +67,23 @@ impl From<PersonalityArg> for Personality {
             PersonalityArg::Ibm => Personality::Ibm,
             PersonalityArg::Hpe => Personality::Hpe,
             PersonalityArg::Quantum => Personality::Quantum,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TimingArg {
+    None,
+    Real,
+    Virtual,
+}
+
+impl From<TimingArg> for Timing {
+    fn from(timing: TimingArg) -> Timing {
+        match timing {
+            TimingArg::None => Timing::None,
+            TimingArg::Real => Timing::Real,
+            TimingArg::Virtual => Timing::Virtual,
         }
     }
 }
@@ -103,6 +124,7 @@ pub fn run(args: &CreateArgs) -> Result<Outcome> {
         capacity_bytes: args.capacity,
         worm: args.worm,
         personality: args.personality.into(),
+        timing: args.timing.into(),
     };
     let library = Library::create(&args.dir, &options)?;
     let dir = library.dir().display();

@@ -101,6 +101,9 @@ pub(crate) struct CartridgeState {
     /// Uses left of a cleaning cartridge.
     #[serde(default)]
     pub cleanings_left: u16,
+    /// A drive has calibrated it (LTO-9 and later).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calibrated: bool,
     /// Attributes that hosts wrote, by identifier.
     #[serde(default)]
     pub attributes: BTreeMap<u16, HostAttribute>,
@@ -153,6 +156,7 @@ impl CartridgeState {
             change_reference: 0,
             encryption_marks: Vec::new(),
             cleanings_left: if purpose == Purpose::Cleaning { CLEANINGS } else { 0 },
+            calibrated: false,
             attributes: BTreeMap::new(),
         })
     }

@@ -4,10 +4,11 @@ use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{Changer, Trouble, element_status, moves};
-use crate::element::{ElementKind, address_of};
+use crate::element::{ElementKind, KINDS, address_of};
 use crate::faults::{Context, Effect};
 use crate::home::Home;
 use crate::robot::{count_of, element_at};
+use crate::timing;
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::reservation::{self, Reservations};
 use crate::unit::{
@@ -173,7 +174,9 @@ fn request_sense(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
 /// The inventory is always known. A cartridge in the gripper is put back where it came from, or into
 /// the first free slot.
 fn initialize(changer: &mut Changer, _: &mut Command<'_, '_>) -> Done {
-    moves::empty_gripper(changer)
+    moves::empty_gripper(changer)?;
+    take_inventory(changer, u32::MAX);
+    Ok(())
 }
 
 fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
@@ -182,7 +185,16 @@ fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Don
     if use_range && element_at(changer.home.config(), first).is_none() {
         return Err(Sense::INVALID_ELEMENT.into());
     }
-    moves::empty_gripper(changer)
+    moves::empty_gripper(changer)?;
+    take_inventory(changer, if use_range { command.number(6, 2) as u32 } else { u32::MAX });
+    Ok(())
+}
+
+/// The robot drives past the places, at most `most` of them.
+fn take_inventory(changer: &Changer, most: u32) {
+    let config = changer.home.config();
+    let places: u32 = KINDS.into_iter().map(|kind| u32::from(count_of(config, kind))).sum();
+    changer.home.clock().pass(timing::inventory(places.min(most)));
 }
 
 fn inquiry(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::time::Duration;
 
 use nix::fcntl::Flock;
 use scsi::{Sense, SenseKey};
 
 use super::Changer;
+use crate::barcode::{self, Kind};
 use crate::cartridge::{Cartridge, CartridgeState};
 use crate::config::LibraryConfig;
 use crate::drive::slots::DriveSlot;
@@ -20,6 +22,7 @@ use crate::durable;
 use crate::element::{ElementKind, TRANSPORT_FIRST, address_of};
 use crate::home::Home;
 use crate::robot::{Occupant, Robot, element_at};
+use crate::timing;
 use crate::unit::{Command, Done, Stop};
 
 /// Magazine not accessible: somebody on the host's side has the cartridge in hand.
@@ -61,10 +64,13 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     for number in numbers {
         drives.insert(number, changer.drives.slot(number)?);
     }
-    for slot in drives.values_mut() {
+    for (number, slot) in &mut drives {
         // What the drive remembers may be about an earlier cartridge.
         if let Some(drive) = slot.drive_mut() {
             drive.follow_robot()?;
+            if from == (ElementKind::Drive, *number) {
+                drive.make_way()?;
+            }
         }
     }
     let mut robot = Robot::lock(home)?;
@@ -79,16 +85,16 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     if robot.state.occupant(to.0, to.1).is_some() {
         return Err(Sense::DESTINATION_FULL.into());
     }
-    let _hold = match from {
+    let hold = match from {
         (ElementKind::Drive, number) => {
             let slot = drives.get_mut(&number).ok_or(Sense::INVALID_ELEMENT)?;
             take_from_drive(home, slot, number, &occupant)?
         }
-        _ => Hold { _drive: None },
+        _ => Hold { _drive: None, unloads_in: Duration::ZERO },
     };
     let folder = home.cartridge_folder(&occupant.barcode);
     // Held until the move is done, so that no door of the library opens the cartridge meanwhile.
-    let _cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
+    let cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
     let mut moved = occupant.clone();
     moved.imported = false;
     moved.load = 0;
@@ -109,7 +115,23 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     put(&mut robot, from, None)?;
     put(&mut robot, to, Some(moved))?;
     robot.commit()?;
-    Ok(())
+    // Others may look meanwhile: what follows takes its time with no lock of the robot's.
+    drop((robot, cartridge));
+    let lasts = hold.unloads_in + timing::robot_move(from, to);
+    drop(hold);
+    home.clock().pass(lasts);
+    match to {
+        (ElementKind::Drive, number)
+            if matches!(barcode::classify(&occupant.barcode), Ok(Kind::Cleaning)) =>
+        {
+            // The drive cleans by itself, whether or not a program looks at it.
+            drives
+                .get_mut(&number)
+                .ok_or(Sense::INVALID_ELEMENT)?
+                .notice_robot(&changer.home, number)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts down what a move that stopped on its way left in the gripper: where it came from, else into the
@@ -158,6 +180,8 @@ fn note_load(home: &Home, folder: &std::path::Path, number: u16) -> Result<(), S
 /// What keeps others from opening the drive during the move.
 struct Hold {
     _drive: Option<Flock<File>>,
+    /// Time that the drive takes to give the cartridge back.
+    unloads_in: Duration,
 }
 
 fn take_from_drive(
@@ -167,8 +191,8 @@ fn take_from_drive(
     occupant: &Occupant,
 ) -> Result<Hold, Stop> {
     if let Some(drive) = slot.drive_mut() {
-        drive.release_to_robot()?;
-        return Ok(Hold { _drive: None });
+        let unloads_in = drive.release_to_robot()?;
+        return Ok(Hold { _drive: None, unloads_in });
     }
     let folder = home.drive_folder(number);
     let lock = durable::try_lock(&folder.join("lock"))?;
@@ -180,5 +204,5 @@ fn take_from_drive(
     if prevented || (lock.is_none() && !unloaded) {
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
-    Ok(Hold { _drive: lock })
+    Ok(Hold { _drive: lock, unloads_in: Duration::ZERO })
 }

@@ -5,7 +5,7 @@ use scsi::command::opcode::*;
 
 use super::{
     Drive, Medium, access_order, attributes, density, log_pages, medium, mode_pages, motion,
-    security, threaded, transfer, verify,
+    security, threaded, transfer, verify, work,
 };
 use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
@@ -51,25 +51,25 @@ macro_rules! reserve_out {
 // Left for later: SET CAPACITY, ALLOW OVERWRITE. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
-    command!(REWIND, [0x01, 0, 0, 0, 0], motion::rewind),
+    command!(REWIND, [0x01, 0, 0, 0, 0], work::rewind),
     command!(REQUEST_SENSE, [0x01, 0, 0, 0xff, 0], request_sense),
-    command!(FORMAT_MEDIUM, [0x03, 0x0f, 0xff, 0xff, 0], medium::format),
+    command!(FORMAT_MEDIUM, [0x03, 0x0f, 0xff, 0xff, 0], work::format),
     command!(READ_BLOCK_LIMITS, [0x01, 0, 0, 0, 0], read_block_limits),
     command!(READ_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::read),
     command!(WRITE_6, [0x01, 0xff, 0xff, 0xff, 0], transfer::write),
     command!(WRITE_FILEMARKS_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::write_filemarks),
-    command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], motion::space),
+    command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], work::space),
     command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
     command!(VERIFY_6, [0x05, 0xff, 0xff, 0xff, 0], verify::verify),
     command!(MODE_SELECT_6, [0x11, 0, 0, 0xff, 0], mode_pages::select),
     command!(RESERVE_6, [0, 0, 0, 0, 0], reservation::reserve),
     command!(RELEASE_6, [0, 0, 0, 0, 0], reservation::release),
-    command!(ERASE_6, [0x03, 0, 0, 0, 0], medium::erase),
+    command!(ERASE_6, [0x03, 0, 0, 0, 0], work::erase),
     command!(MODE_SENSE_6, [0x08, 0xff, 0xff, 0xff, 0], mode_pages::sense),
     command!(LOAD_UNLOAD, [0x01, 0, 0, 0x0f, 0], medium::load_unload),
     command!(SEND_DIAGNOSTIC, [0x17, 0, 0, 0, 0], send_diagnostic),
     command!(PREVENT_ALLOW_MEDIUM_REMOVAL, [0, 0, 0, 0x03, 0], medium::prevent_allow),
-    command!(LOCATE_10, [0x07, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0], motion::locate_10),
+    command!(LOCATE_10, [0x07, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0], work::locate_10),
     command!(READ_POSITION, [0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, 0], motion::read_position),
     command!(REPORT_DENSITY_SUPPORT, [0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], density::report),
     command!(LOG_SELECT, [0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], log_pages::select),
@@ -102,12 +102,12 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(
         SPACE_16,
         [0x0f, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
-        motion::space
+        work::space
     ),
     command!(
         LOCATE_16,
         [0x3b, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
-        motion::locate_16
+        work::locate_16
     ),
     command!(REPORT_LUNS, [0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns),
     command!(
@@ -150,8 +150,13 @@ impl LogicalUnit for Drive {
     const COMMANDS: &'static [Entry<Drive>] = COMMANDS;
 
     fn refresh(&mut self) -> Done {
-        self.follow_robot().map_err(Stop::from)?;
+        self.follow_robot()?;
+        self.finish_what_is_over()?;
         self.follow_encryption_control()
+    }
+
+    fn meet_work(&mut self, opcode: u8) -> Done {
+        self.meet_work(opcode)
     }
 
     fn settle(&mut self) -> Done {
@@ -210,6 +215,7 @@ fn test_unit_ready(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
 
 fn request_sense(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let otherwise = match &drive.medium {
+        _ if drive.work.is_some() => drive.work_sense().unwrap_or(Sense::NONE),
         Medium::Threaded(_) => Sense::NONE,
         Medium::Refused(sense) => *sense,
         Medium::Empty | Medium::Unloaded => Sense::MEDIUM_NOT_PRESENT,

@@ -2,6 +2,7 @@
 
 use scsi::Sense;
 
+use super::work::Activity;
 use super::{Drive, Medium, volume_statistics};
 use crate::unit::log_pages::{self, Parameter, tape_alert};
 use crate::unit::{Command, Done};
@@ -105,9 +106,10 @@ fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
     parameters
 }
 
-/// DT device status (ADC-3 §6.1.2): everything happens at once, so the drive is never busy.
+/// DT device status (ADC-3 §6.1.2).
 fn device_status(drive: &Drive) -> [u8; 4] {
     const DATA_VALID: u8 = 0x01;
+    const IN_TRANSITION: u8 = 0x10;
     const MEDIUM_ACCESSIBLE: u8 = 0x30;
     const WRITE_PROTECTED: u8 = 0x08;
     const MEDIUM_MOUNTED: u8 = 0x37;
@@ -120,12 +122,18 @@ fn device_status(drive: &Drive) -> [u8; 4] {
     let cleaning = if record.cleaning_wanted { CLEANING_REQUESTED } else { 0 }
         | if record.cleaning_needed { CLEANING_REQUIRED } else { 0 };
     let valid = DATA_VALID | cleaning;
+    let activity = drive.activity();
+    let doing = activity.map_or(0, |activity| activity as u8);
+    if activity.is_some_and(Activity::hides_medium) {
+        // In transition: the tape is on its way.
+        return [valid | IN_TRANSITION, MEDIUM_PRESENT, doing, alerts];
+    }
     match &drive.medium {
         Medium::Empty => [valid, EMPTY, 0, alerts],
-        Medium::Unloaded | Medium::Refused(_) => [valid, MEDIUM_PRESENT, 0, alerts],
+        Medium::Unloaded | Medium::Refused(_) => [valid, MEDIUM_PRESENT, doing, alerts],
         Medium::Threaded(cartridge) => {
             let protected = if cartridge.state.write_protected { WRITE_PROTECTED } else { 0 };
-            [valid | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, 0, alerts]
+            [valid | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, doing, alerts]
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use scsi::Sense;
 
+use super::work::Activity;
 use super::{Drive, Medium, alert, threaded, transfer};
 use crate::cartridge::Purpose;
 use crate::robot::Robot;
+use crate::timing;
 use crate::unit::{Command, Done};
 
 /// LOAD UNLOAD. Both directions hold the robot's lock, so that a robot of another process that sees
@@ -19,16 +21,18 @@ pub(super) fn load_unload(drive: &mut Drive, command: &mut Command<'_, '_>) -> D
     if matches!(drive.medium, Medium::Empty) {
         return Err(Sense::MEDIUM_NOT_PRESENT.into());
     }
-    if load { load_medium(drive) } else { unload_medium(drive) }
+    let immediate = command.byte(1) & 0x01 != 0;
+    if load { load_medium(drive, immediate) } else { unload_medium(drive, immediate) }
 }
 
-fn load_medium(drive: &mut Drive) -> Done {
+fn load_medium(drive: &mut Drive, immediate: bool) -> Done {
     if !matches!(drive.medium, Medium::Unloaded) {
         // Loading a loaded tape only rewinds it.
+        let lasts = drive.rewind_time()?;
         threaded(&mut drive.medium)?.select_partition(0);
         drive.record.partition = 0;
         drive.record.position = 0;
-        return Ok(());
+        return drive.occupy(Activity::Rewinding, lasts, immediate);
     }
     let home = std::sync::Arc::clone(&drive.home);
     let robot = Robot::lock(&home)?;
@@ -47,12 +51,13 @@ fn load_medium(drive: &mut Drive) -> Done {
         cartridge.state.note_load(&name);
         cartridge.save()?;
     }
-    drive.attentions.raise(Sense::MEDIUM_CHANGED, None);
     // Written before the robot may look again.
-    drive.settle_record()
+    drive.settle_record()?;
+    drop(robot);
+    drive.begin_load(immediate)
 }
 
-fn unload_medium(drive: &mut Drive) -> Done {
+fn unload_medium(drive: &mut Drive, immediate: bool) -> Done {
     if matches!(drive.medium, Medium::Unloaded) {
         return Ok(());
     }
@@ -61,10 +66,13 @@ fn unload_medium(drive: &mut Drive) -> Done {
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
     let home = std::sync::Arc::clone(&drive.home);
-    let _robot = Robot::lock(&home)?;
+    let lasts = drive.rewind_time()? + timing::UNLOAD;
+    let robot = Robot::lock(&home)?;
     drive.unthread()?;
     drive.record.unloaded = true;
-    drive.settle_record()
+    drive.settle_record()?;
+    drop(robot);
+    drive.occupy(Activity::Unloading, lasts, immediate)
 }
 
 /// PREVENT ALLOW MEDIUM REMOVAL, for the host that sends it.

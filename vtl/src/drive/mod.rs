@@ -9,6 +9,7 @@ mod access_order;
 mod attributes;
 mod blocks;
 mod cipher;
+mod cleaning;
 mod commands;
 mod density;
 mod encryption;
@@ -26,6 +27,7 @@ mod transfer;
 mod usage;
 mod verify;
 mod volume_statistics;
+mod work;
 
 use std::fs::File;
 use std::path::Path;
@@ -53,6 +55,7 @@ use crate::unit::inquiry::{Identity, padded};
 use crate::unit::name::Unit;
 use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Done, Nexus, Stop};
+use work::Work;
 
 pub(crate) use record::{DriveRecord, RecordFile};
 
@@ -91,6 +94,8 @@ pub(crate) struct Drive {
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
     wrote: bool,
+    /// What the drive is busy with.
+    work: Option<Work>,
     /// Commands that the drive, without power, leaves without an answer.
     down: u32,
     _lock: Flock<File>,
@@ -106,6 +111,7 @@ mod alert {
     pub const CLEANING_MEDIA: u32 = 11;
     pub const UNSUPPORTED_FORMAT: u32 = 12;
     pub const READ_ONLY_FORMAT: u32 = 17;
+    pub const CLEANING_USED_UP: u32 = 22;
     pub const CLEAN_NOW: u32 = 20;
     pub const CLEAN_PERIODIC: u32 = 21;
     pub const WORM_OVERWRITE: u32 = 60;
@@ -178,6 +184,7 @@ fn supported_alerts() -> u64 {
         alert::READ_ONLY_FORMAT,
         alert::CLEAN_NOW,
         alert::CLEAN_PERIODIC,
+        alert::CLEANING_USED_UP,
         alert::WORM_OVERWRITE,
     ]
     .into_iter()
@@ -224,6 +231,7 @@ impl Drive {
             access_order: Vec::new(),
             seen_changes: None,
             wrote: false,
+            work: None,
             down: 0,
             _lock: lock,
         })
@@ -248,7 +256,7 @@ impl Drive {
     }
 
     /// Looks whether the robot took or brought a cartridge. Takes the robot's lock if so.
-    pub fn follow_robot(&mut self) -> Result<()> {
+    pub fn follow_robot(&mut self) -> Done {
         let changes = self.home.robot_changes()?;
         if self.seen_changes == Some(changes) {
             return Ok(());
@@ -259,7 +267,8 @@ impl Drive {
             Some(occupant) => (occupant.load, Some(occupant.barcode.clone())),
             None => (0, None),
         };
-        if self.record.load != load {
+        let is_new = self.record.load != load;
+        if is_new {
             // The robot closes nothing of another process: a threaded cartridge can't be gone.
             debug_assert!(!matches!(self.medium, Medium::Threaded(_)));
             self.medium = Medium::Empty;
@@ -269,12 +278,11 @@ impl Drive {
             self.record.layout = None;
             self.record.unloaded = false;
             self.hosts.allow_removal();
-            self.attentions.raise(Sense::MEDIUM_CHANGED, None);
-            if barcode.is_none() {
-                // Only a new cartridge is told, not an empty drive.
-                self.attentions.withdraw(&Sense::MEDIUM_CHANGED);
-            }
+            // A new cartridge is told when it is ready, and an empty drive is not told at all.
+            self.attentions.withdraw(&Sense::MEDIUM_CHANGED);
+            self.work = None;
         }
+        let changes = robot.changes();
         if let Some(barcode) = barcode
             && matches!(self.medium, Medium::Empty)
         {
@@ -282,9 +290,11 @@ impl Drive {
                 self.medium = Medium::Unloaded;
             } else {
                 self.thread(&barcode)?;
+                drop(robot);
+                self.resume_load(is_new)?;
             }
         }
-        self.seen_changes = Some(robot.changes());
+        self.seen_changes = Some(changes);
         Ok(())
     }
 
@@ -319,8 +329,7 @@ impl Drive {
         let folder = self.home.cartridge_folder(barcode);
         let state = CartridgeState::read(&folder)?;
         if state.purpose == Purpose::Cleaning {
-            self.raise_alert(alert::CLEANING_MEDIA);
-            return Ok(Err(Sense::CLEANING_CARTRIDGE));
+            return self.take_cleaning_cartridge(&folder, state).map(Err);
         }
         match self.generation().access(state.generation) {
             Access::ReadWrite => {}
@@ -359,18 +368,24 @@ impl Drive {
 
     /// The robot of this process takes the cartridge: the drive unloads it by itself. The caller
     /// holds the robot's lock.
-    pub fn release_to_robot(&mut self) -> Done {
+    ///
+    /// Returns the time that the drive takes for it.
+    pub fn release_to_robot(&mut self) -> std::result::Result<Duration, Stop> {
+        if self.work.is_some() {
+            return Err(Sense::REMOVAL_PREVENTED.into());
+        }
         if self.hosts.prevent_removal() {
             self.raise_alert(alert::NO_REMOVAL);
             self.settle_record()?;
             return Err(Sense::REMOVAL_PREVENTED.into());
         }
+        let lasts = self.unload_time()?;
         self.unthread()?;
         self.record.unloaded = true;
         self.settle_record()?;
         // The next command looks at the robot again.
         self.seen_changes = None;
-        Ok(())
+        Ok(lasts)
     }
 
     fn settle_record(&mut self) -> Done {
@@ -398,6 +413,8 @@ impl Drive {
     /// The last handle of this process is gone: makes data durable, leaves tape and settings as
     /// they are.
     pub fn leave(mut self) -> Result<()> {
+        // Only what is told at an operation's end could get lost here.
+        let _ = self.leave_work();
         let closed = match std::mem::replace(&mut self.medium, Medium::Empty) {
             Medium::Threaded(cartridge) => cartridge.close(),
             _ => Ok(()),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use super::Drive;
 use crate::error::{Error, Result};
 use crate::home::{Home, unpoisoned};
+use crate::unit::{Done, Stop};
 
 /// A drive while it is open in this process.
 #[derive(Default)]
@@ -18,6 +19,23 @@ impl DriveSlot {
     /// The drive, if this process has it open.
     pub fn drive_mut(&mut self) -> Option<&mut Drive> {
         self.drive.as_mut()
+    }
+
+    /// Has the drive look what the robot brought. One that nobody has open does at once what it does with it by
+    /// itself; if another process has it open, that one will notice.
+    pub fn notice_robot(&mut self, home: &Arc<Home>, number: u16) -> Done {
+        if let Some(drive) = &mut self.drive {
+            return drive.follow_robot();
+        }
+        match Drive::open(home, number) {
+            Ok(mut drive) => {
+                drive.follow_robot()?;
+                drive.wait()?;
+                drive.leave().map_err(Stop::from)
+            }
+            Err(Error::UnitBusy { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState};
+use crate::clock::Timing;
 use crate::config::{Counts, LibraryConfig};
 use crate::durable;
 use crate::error::{Error, Named, Result};
@@ -33,6 +34,8 @@ pub struct Options {
     pub capacity_bytes: Option<u64>,
     /// Whose INQUIRY texts drives and robot show.
     pub personality: Personality,
+    /// Which time the library keeps.
+    pub timing: Timing,
 }
 
 impl Default for Options {
@@ -47,6 +50,7 @@ impl Default for Options {
             generation: Generation::Lto8,
             capacity_bytes: None,
             personality: Personality::Capstan,
+            timing: Timing::None,
         }
     }
 }
@@ -93,6 +97,7 @@ pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
         &counts,
         options.capacity_bytes,
         options.personality,
+        options.timing,
     );
     for number in 0..options.drives {
         let folder = dir.join(format!("drive{number}"));

@@ -29,6 +29,7 @@ pub(crate) use host_session::HostReference;
 pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
 
+use crate::clock::Clock;
 use crate::config::LibraryConfig;
 use crate::drive::Drive;
 use crate::element::ElementKind;
@@ -129,6 +130,12 @@ impl Library {
     /// How many drives there are.
     pub fn drives(&self) -> u16 {
         self.shared.home().config().drives
+    }
+
+    /// The library's time in this process. A host in the same process tells the virtual clock what time it
+    /// spent itself: `library.clock().advance(…)`.
+    pub fn clock(&self) -> &Clock {
+        self.shared.home().clock()
     }
 
     pub(crate) fn config(&self) -> &LibraryConfig {

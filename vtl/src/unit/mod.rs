@@ -257,6 +257,12 @@ pub(crate) trait LogicalUnit: Sized + 'static {
     /// Called after each command, whatever its end: the unit writes down what it must remember.
     fn settle(&mut self) -> Done;
 
+    /// Called before a command is carried out: the condition that it meets in a unit that is busy with an
+    /// operation of its own, if it has to wait for that.
+    fn meet_work(&mut self, _opcode: u8) -> Done {
+        Ok(())
+    }
+
     /// Unit attentions that wait.
     fn attentions(&mut self) -> &mut Attentions;
 
@@ -348,6 +354,7 @@ fn run<U: LogicalUnit>(unit: &mut U, entry: &Entry<U>, command: &mut Command<'_,
     if unit.reservations().conflict(command.nexus, Access::of(command.cdb())) {
         return Err(Stop::Conflict);
     }
+    unit.meet_work(entry.opcode)?;
     (entry.run)(unit, command)
 }
 

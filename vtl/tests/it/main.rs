@@ -22,4 +22,5 @@ mod protection;
 mod reservations;
 mod sharing;
 mod tape;
+mod timing;
 mod verify;

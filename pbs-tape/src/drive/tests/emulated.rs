@@ -53,6 +53,34 @@ fn an_empty_drive_says_so() {
     assert_eq!((status.file_number, status.alert_flags.as_deref()), (None, Some("(empty)")));
 }
 
+/// The drive of a library that keeps time calibrates a new LTO-9 cartridge for most of an hour at least.
+#[test]
+fn a_calibrating_drive_is_waited_for_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = vtl::Options {
+        cartridges: 1,
+        generation: vtl::Generation::Lto9,
+        timing: vtl::Timing::Virtual,
+        ..vtl::Options::default()
+    };
+    let library = vtl::Library::create(&dir.path().join("lib"), &options).unwrap();
+    let mut changer = changer::Changer::open(Box::new(library.changer().unwrap())).unwrap();
+    changer.load_slot(1, 0).unwrap();
+    let mut drive = Drive::open(Box::new(library.drive(0).unwrap())).unwrap();
+    // Threaded, and time is up at once.
+    library.clock().advance(Duration::from_secs(30));
+    drive.set_patience(Patience { ready_within: Duration::ZERO, ..HASTE });
+    let watcher = Watcher::default();
+    let before = library.clock().now();
+    drive.prepare_media(true, &watcher).unwrap();
+    let minutes = (library.clock().now() - before).as_secs() / 60;
+    assert!((39..=121).contains(&minutes), "{minutes} min");
+    let notes = watcher.notes.lock().unwrap();
+    assert!(notes.iter().any(|note| note.contains("is calibrating the new tape")), "{notes:?}");
+    drop(notes);
+    assert!(drive.is_ready().unwrap());
+}
+
 #[test]
 fn written_files_are_found_and_read_again() {
     let (_dir, _library, mut drive) = loaded(None);
