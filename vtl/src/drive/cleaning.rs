@@ -38,7 +38,9 @@ impl Drive {
     pub(super) fn end_cleaning(&mut self) -> Done {
         self.record.cleaning_wanted = false;
         self.record.cleaning_needed = false;
-        self.record.alerts &= !(flag_bit(alert::CLEAN_NOW) | flag_bit(alert::CLEAN_PERIODIC));
+        // Flag 11 only says that the cartridge in the drive cleans; it goes with it (SSC-5 annex A).
+        let over = [alert::CLEAN_NOW, alert::CLEAN_PERIODIC, alert::CLEANING_MEDIA];
+        self.record.alerts &= !over.into_iter().fold(0, |flags, number| flags | flag_bit(number));
         self.unthread()?;
         self.record.unloaded = true;
         self.settle_record()

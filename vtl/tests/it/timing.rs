@@ -266,6 +266,10 @@ fn cleaning_takes_two_minutes_and_ends_unloaded() {
         }
         drive.fails(&TEST_UNIT_READY, (2, 0x3a, 0x00));
         assert_eq!(activity(&mut drive)[0] & 0x06, 0, "nothing asks for cleaning");
+        let alerts = drive.data_in(&[0x4d, 0, 0x6e, 0, 0, 0, 0, 2, 0, 0], 512);
+        let raised: Vec<u8> =
+            alerts[4..].chunks(5).filter(|flag| flag[4] != 0).map(|flag| flag[1]).collect();
+        assert_eq!(raised, [0u8; 0], "flags 11, 20 and 21 are over");
         changer.good(&move_medium(256, 1024));
     }
 }
