@@ -346,7 +346,10 @@ impl Robot {
     /// A drive that is still not well after cleaning says so.
     fn check_cleaned(&self, number: u64) -> Result<()> {
         let Some(address) = self.drive_addresses()?.remove(&number) else { return Ok(()) };
-        let alerts = Drive::open(Devices.connect(&address)?)?.tape_alerts()?;
+        let mut drive = Drive::open(Devices.connect(&address)?)?;
+        // Takes off what is pending: nobody may have asked the drive anything since it was switched on.
+        drive.is_ready()?;
+        let alerts = drive.tape_alerts()?;
         let bad: Vec<_> = alerts.named().filter(|flag| flag.refuse).map(|flag| flag.name).collect();
         if !bad.is_empty() {
             bail!("drive {number} was cleaned and still reports {}", bad.join(", "));
