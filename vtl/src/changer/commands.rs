@@ -11,40 +11,10 @@ use crate::robot::{count_of, element_at};
 use crate::timing;
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::reservation::{self, Reservations};
+use crate::unit::table::{command, reserve_in, reserve_out};
 use crate::unit::{
     self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, log_pages, opcodes,
 };
-
-macro_rules! command {
-    ($code:expr, [$($usage:expr),*], $run:expr) => {
-        Entry { opcode: $code, service_action: None, usage: &[$code, $($usage),*], run: $run }
-    };
-    ($code:expr, action $action:expr, [$($usage:expr),*], $run:expr) => {
-        Entry { opcode: $code, service_action: Some($action), usage: &[$code, $($usage),*], run: $run }
-    };
-}
-
-macro_rules! reserve_in {
-    ($action:expr) => {
-        command!(
-            PERSISTENT_RESERVE_IN,
-            action $action,
-            [$action, 0, 0, 0, 0, 0, 0xff, 0xff, 0],
-            reservation::read
-        )
-    };
-}
-
-macro_rules! reserve_out {
-    ($action:expr) => {
-        command!(
-            PERSISTENT_RESERVE_OUT,
-            action $action,
-            [$action, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0],
-            reservation::write
-        )
-    };
-}
 
 // Left for later: EXCHANGE MEDIUM. Until then 5/20/00.
 const COMMANDS: &[Entry<Changer>] = &[

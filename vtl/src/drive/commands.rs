@@ -11,42 +11,12 @@ use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
 use crate::home::Home;
 use crate::unit::reservation::{self, Reservations};
+use crate::unit::table::{command, reserve_in, reserve_out};
 use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, opcodes};
 
 /// Largest logical object identifier that READ BLOCK LIMITS with MLOI tells: what LOCATE(16) and
 /// the index can address.
 const OBJECT_MAX: u64 = (1 << 40) - 1;
-
-macro_rules! command {
-    ($code:expr, [$($usage:expr),*], $run:expr) => {
-        Entry { opcode: $code, service_action: None, usage: &[$code, $($usage),*], run: $run }
-    };
-    ($code:expr, action $action:expr, [$($usage:expr),*], $run:expr) => {
-        Entry { opcode: $code, service_action: Some($action), usage: &[$code, $($usage),*], run: $run }
-    };
-}
-
-macro_rules! reserve_in {
-    ($action:expr) => {
-        command!(
-            PERSISTENT_RESERVE_IN,
-            action $action,
-            [$action, 0, 0, 0, 0, 0, 0xff, 0xff, 0],
-            reservation::read
-        )
-    };
-}
-
-macro_rules! reserve_out {
-    ($action:expr) => {
-        command!(
-            PERSISTENT_RESERVE_OUT,
-            action $action,
-            [$action, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0],
-            reservation::write
-        )
-    };
-}
 
 // Left for later: SET CAPACITY, ALLOW OVERWRITE. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[

@@ -13,6 +13,7 @@ pub(crate) mod name;
 pub(crate) mod nexus;
 pub(crate) mod opcodes;
 pub(crate) mod reservation;
+pub(crate) mod table;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
