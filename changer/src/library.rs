@@ -24,6 +24,7 @@ pub use sequence::Step;
 
 use scsi::command::inquiry::{self, Inquiry};
 use scsi::command::mode::ElementAddresses;
+use scsi::timeouts::Timeouts;
 use scsi::{Transport, transport};
 
 use crate::cache::StatusCache;
@@ -61,7 +62,8 @@ impl std::fmt::Debug for Changer {
 const READING: &str = "reading the element status";
 
 impl Changer {
-    /// Opens the changer behind `transport`.
+    /// Opens the changer behind `transport`. It is asked once how long its commands may take
+    /// ([`Timeouts`]).
     ///
     /// # Errors
     ///
@@ -78,7 +80,7 @@ impl Changer {
             return Err(Error::NotAChanger { changer, kind: inquiry.kind });
         }
         Ok(Changer {
-            transport,
+            transport: Box::new(Timeouts::learn(transport, &inquiry)),
             export_slots: Vec::new(),
             patience: Patience::default(),
             abort: None,

@@ -11,6 +11,7 @@
 //! * [`iscsi`]: the protocol that carries commands over TCP, for both sides;
 //! * [`address`]: the one form in which a user names a device, and [`discover`], which finds those of
 //!   this machine;
+//! * [`timeouts`]: the time that a device itself recommends for a command, where that is longer than ours;
 //! * [`transcript`]: what a device answered, as a text that can be sent and played.
 
 pub mod address;
@@ -22,6 +23,7 @@ pub mod sense;
 pub mod sg;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timeouts;
 pub mod transcript;
 pub mod transport;
 

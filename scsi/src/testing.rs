@@ -45,6 +45,7 @@ struct Step {
 #[derive(Debug)]
 pub struct Script {
     steps: Arc<Mutex<VecDeque<Step>>>,
+    timeouts: Arc<Mutex<Vec<(Vec<u8>, Duration)>>>,
     is_checked_on_drop: bool,
 }
 
@@ -57,13 +58,17 @@ impl Default for Script {
 impl Script {
     /// An empty script.
     pub fn new() -> Script {
-        Script { steps: Arc::default(), is_checked_on_drop: true }
+        Script { steps: Arc::default(), timeouts: Arc::default(), is_checked_on_drop: true }
     }
 
     /// The device to hand to the code under test; this end stays to add steps and to check that all
     /// were played.
     pub fn device(&self) -> Script {
-        Script { steps: Arc::clone(&self.steps), is_checked_on_drop: false }
+        Script {
+            steps: Arc::clone(&self.steps),
+            timeouts: Arc::clone(&self.timeouts),
+            is_checked_on_drop: false,
+        }
     }
 
     fn push(&mut self, cdb: &[u8], out: Option<&[u8]>, answer: Answer) -> &mut Script {
@@ -117,6 +122,18 @@ impl Script {
         self
     }
 
+    /// How long the last command was allowed to take.
+    pub fn last_timeout(&self) -> Option<Duration> {
+        let sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sent.last().map(|(_, timeout)| *timeout)
+    }
+
+    /// How long each command with this CDB was allowed to take, in the order sent.
+    pub fn timeouts_of(&self, cdb: &[u8]) -> Vec<Duration> {
+        let sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sent.iter().filter(|(one, _)| one == cdb).map(|(_, timeout)| *timeout).collect()
+    }
+
     /// How many steps have not been played.
     pub fn remaining(&self) -> usize {
         self.lock().len()
@@ -129,6 +146,9 @@ fn hex(bytes: &[u8]) -> String {
 
 impl Transport for Script {
     fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error> {
+        let mut sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sent.push((cdb.to_vec(), timeout));
+        drop(sent);
         let step = self.lock().pop_front();
         let Some(step) = step else {
             panic!("command [{}] after the end of the script", hex(cdb));

@@ -2,6 +2,7 @@ use scsi::command::element::{
     DriveIdentifier, Element, ElementType, Page, StatusRequest, build_status, move_cdb,
 };
 use scsi::command::mode::{self, ElementAddresses, ElementRange, Parameters, Size};
+use scsi::command::operations::CommandTimeouts;
 use scsi::testing::{Answer, Script};
 use scsi::{Sense, SenseKey};
 
@@ -94,6 +95,7 @@ fn open() -> (Script, Changer) {
         revision: "0250".into(),
     };
     script.expect_in(&Inquiry::cdb(36), &inquiry.build());
+    script.expect_check(&CommandTimeouts::cdb(), Sense::INVALID_OPCODE);
     let changer = Changer::open(Box::new(script.device())).unwrap();
     (script, changer.with_patience(HASTE))
 }
@@ -112,6 +114,25 @@ fn a_drive_is_no_changer() {
     script.expect_in(&Inquiry::cdb(36), &[0x01, 0x80, 5, 2, 0x1f]);
     let error = Changer::open(Box::new(script.device())).unwrap_err();
     assert!(matches!(error, Error::NotAChanger { kind: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_robot_that_says_how_long_its_moves_take_is_given_that_time() {
+    let (mut script, _) = open();
+    let inquiry = [0x08, 0x80, 5, 2, 0x1f].iter().copied().chain([b' '; 31]).collect::<Vec<_>>();
+    script.expect_in(&Inquiry::cdb(36), &inquiry);
+    let told = [0, 0, 0, 20, 0xa5, 0, 0, 0, 0, 2, 0, 12, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0];
+    script.expect_in(&CommandTimeouts::cdb(), &told);
+    let mut changer = Changer::open(Box::new(script.device())).unwrap().with_patience(HASTE);
+    let mut model = Model::new();
+    model.expect_status(&mut script);
+    let moving = move_cdb(1, 1024, 256);
+    script.expect_good(&moving);
+    model.drives[0] = full(256, "CAP001L8");
+    model.storage[0] = Element::empty(1024);
+    model.expect_status(&mut script);
+    changer.load_slot(1, 0).unwrap();
+    assert_eq!(script.timeouts_of(&moving), [Duration::from_secs(0x2000)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use scsi::command::protection::{CHECK_BYTES, Method};
 use scsi::command::{Cdb, block, timeout};
-use scsi::{Data, Reply, Sense, transport};
+use scsi::{Data, Reply, Sense, Transport, transport};
 
 use super::{Drive, Error, Result};
 

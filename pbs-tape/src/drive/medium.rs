@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use datastore::Progress;
 use scsi::command::density::Density;
 use scsi::command::mode::{self, MediumConfiguration};
-use scsi::command::{self, Cdb, attribute, medium, timeout, unit};
+use scsi::command::{self, Cdb, attribute, medium, opcode, timeout, unit};
+use scsi::{Sense, transport};
 
 use super::{Drive, Error, Result, Trust};
 
@@ -149,7 +150,7 @@ impl Drive {
             Err(error) => return Err(self.fail(FORMATTING, error)),
         }
         if immediate {
-            self.wait_operation(FORMATTING, self.patience.formatted_within, progress)?;
+            self.wait_operation(FORMATTING, &cdb, self.patience.formatted_within, progress)?;
         }
         self.rewind()
     }
@@ -167,12 +168,11 @@ impl Drive {
     /// Long erase in the background with polling: no time-out of a host adapter survives the days it
     /// may take. Drives that know no immediate erase are waited for in one command.
     fn erase_long(&mut self, progress: &dyn Progress) -> Result<()> {
-        match command::send(
-            &mut self.transport,
-            &medium::erase_cdb(true, true),
-            timeout::ERASE_SHORT,
-        ) {
-            Ok(()) => self.wait_operation(ERASING, self.patience.erased_within, progress)?,
+        let cdb = medium::erase_cdb(true, true);
+        match command::send(&mut self.transport, &cdb, timeout::ERASE_SHORT) {
+            Ok(()) => {
+                self.wait_operation(ERASING, &cdb, self.patience.erased_within, progress)?;
+            }
             Err(error) if error.sense().is_some_and(|sense| sense.is_unsupported()) => {
                 let cdb = medium::erase_cdb(true, false);
                 self.medium_command(ERASING, &cdb, timeout::ERASE_LONG)?;
@@ -183,38 +183,54 @@ impl Drive {
         Ok(())
     }
 
-    /// Waits for the end of an operation that goes on in the background. An abort ends the waiting,
-    /// not the operation: drives cannot be stopped underway.
+    /// Waits for the end of the operation that `cdb` began in the background, at least `limit` and as long as
+    /// the drive recommends. An abort ends the waiting, not the operation: drives cannot be stopped underway.
+    ///
+    /// Drives tell in one of two ways that they are still at it: TEST UNIT READY says so (2/04/04,
+    /// 2/04/07), or it is GOOD and only REQUEST SENSE says so (0/00/16, 18, 19, 1A). Whoever asks only the
+    /// first takes a drive of the second kind for done, and gives it a rewind that will not end for hours.
+    /// What failed in the background comes as a deferred error in either.
     fn wait_operation(
         &mut self,
         doing: &'static str,
+        cdb: &Cdb,
         limit: Duration,
         progress: &dyn Progress,
     ) -> Result<()> {
         const NOTE_EVERY_PERCENT: u32 = 5;
+        let recommended = self.transport.recommended().recommended(cdb);
+        let limit = recommended.map_or(limit, |recommended| recommended.max(limit));
         let start = Instant::now();
         let mut noted_percent = 0;
         loop {
-            let error = match unit::test_unit_ready(&mut self.transport) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            let ready = unit::test_unit_ready(&mut self.transport);
+            let mut last = match &ready {
+                Ok(()) => None,
+                Err(error) => error.sense().copied(),
             };
-            let last = error.sense().copied();
-            let is_running = last.is_some_and(|sense| {
-                !sense.deferred && (sense.is_operation_in_progress() || sense.is_becoming_ready())
-            });
-            if !is_running {
+            if let Err(error) = ready
+                && !last.is_some_and(|sense| is_running(&sense))
+            {
                 return Err(self.fail(doing, error));
             }
+            // Some drives tell how far they are with the refusal, others when they are asked.
+            if last.is_none_or(|sense| sense.progress.is_none())
+                && let Some(told) = self.take_sense()
+            {
+                if told.deferred || told.is_unit_attention() {
+                    let opcode = opcode::REQUEST_SENSE;
+                    return Err(self.fail(doing, transport::Error::Check { opcode, sense: told }));
+                }
+                if is_running(&told) && (last.is_none() || told.progress.is_some()) {
+                    last = Some(told);
+                }
+            }
+            let Some(sense) = last else { return Ok(()) };
             if start.elapsed() >= limit {
                 let drive = self.name().to_string();
                 return Err(Error::NotReadyInTime { drive, waited: start.elapsed(), last });
             }
-            let done = match last.and_then(|sense| sense.progress) {
-                Some(done) => Some(done),
-                None => self.take_sense().and_then(|sense| sense.progress),
-            };
-            let percent = u32::from(done.unwrap_or(0)) * 100 / 65536;
+            let percent = u32::from(sense.progress.unwrap_or(0)) * 100 / 65536;
             if percent >= noted_percent + NOTE_EVERY_PERCENT {
                 noted_percent = percent;
                 progress.note(&format!("drive {}: {doing}: {percent} %", self.name()));
@@ -237,4 +253,9 @@ impl Drive {
             }
         }
     }
+}
+
+/// An operation goes on in the background.
+fn is_running(sense: &Sense) -> bool {
+    !sense.deferred && (sense.is_operation_in_progress() || sense.is_becoming_ready())
 }

@@ -44,6 +44,7 @@ use scsi::command::block::{self, BlockLimits};
 use scsi::command::inquiry::{self, Inquiry};
 use scsi::command::mode::{self, Compression, DeviceConfigurationExtension};
 use scsi::command::unit;
+use scsi::timeouts::Timeouts;
 use scsi::{Sense, Transport, transport};
 
 pub use access_order::BlockRange;
@@ -81,7 +82,7 @@ enum LocateByFile {
 /// A tape drive. After opening, and again after each unit attention, whoever uses it rewinds and reads
 /// the labels: only they say which tape it is.
 pub struct Drive {
-    transport: Box<dyn Transport>,
+    transport: Timeouts,
     inquiry: Inquiry,
     trust: Trust,
     locate_by_file: LocateByFile,
@@ -107,7 +108,7 @@ impl std::fmt::Debug for Drive {
 
 impl Drive {
     /// Opens the drive behind `transport` without touching a tape: enough for status, alerts,
-    /// loading and ejecting.
+    /// loading and ejecting. It is asked once how long its commands may take ([`Timeouts`]).
     ///
     /// # Errors
     ///
@@ -124,7 +125,7 @@ impl Drive {
             return Err(Error::NotATapeDrive { drive, kind: inquiry.kind });
         }
         Ok(Drive {
-            transport,
+            transport: Timeouts::learn(transport, &inquiry),
             inquiry,
             trust: Trust::Unknown,
             locate_by_file: LocateByFile::Untried,

@@ -21,6 +21,7 @@ use scsi::command::medium::{erase_cdb, format_cdb, load_cdb};
 use scsi::command::mode::{
     BlockDescriptor, MediumConfiguration, Parameters, Size, select_cdb, sense_cdb,
 };
+use scsi::command::operations::CommandTimeouts;
 use scsi::command::position::{
     Destination, LongPosition, SpaceUnit, locate_cdb, rewind_cdb, space_cdb,
 };
@@ -76,6 +77,7 @@ fn drive_inquiry() -> Inquiry {
 fn open() -> (Script, Drive) {
     let mut script = Script::new();
     script.expect_in(&Inquiry::cdb(36), &drive_inquiry().build());
+    script.expect_check(&CommandTimeouts::cdb(), Sense::INVALID_OPCODE);
     let mut drive = Drive::open(Box::new(script.device())).unwrap();
     drive.set_patience(HASTE);
     (script, drive)

@@ -67,7 +67,7 @@ fn explain(drive: &str, alerts: TapeAlerts) -> Alerts {
                 number,
                 name: format!("FLAG_{number}"),
                 severity: None,
-                meaning: "not named by the standard, or obsolete".into(),
+                meaning: "reserved by the standard".into(),
                 action: action(number).into(),
                 refuses_jobs: false,
             },
@@ -118,7 +118,14 @@ fn action(number: u8) -> &'static str {
         34 => "load the firmware again, with the right file",
         38 => "replace the drive before it fails",
         39 => "run the drive's diagnostics as its manual says",
-        40..=46 => "see to the loader: door, magazine, stray cartridge",
+        40 => {
+            "check the link between drive and loader; if it comes again, call the loader's service"
+        }
+        41 => "take the stray cartridge out of the loader",
+        42 | 44 => "restart the loader; if it comes again, call its service",
+        43 => "close the loader's door",
+        45 => "put the magazine into the loader",
+        46 => "have the loader serviced before it fails",
         47 | 48 => "check the key manager and the way to it",
         49 => "nothing now; replace the tape if capacity matters",
         50 => "nothing; the statistics begin anew",
@@ -145,6 +152,10 @@ mod tests {
     fn every_flag_that_has_a_name_has_an_action() {
         for flag in FLAGS {
             assert_ne!(action(flag.number), "see the drive's manual", "{}", flag.name);
+        }
+        // The reserved ones have none.
+        for number in 62..=64 {
+            assert!(FLAGS.iter().all(|flag| flag.number != number));
         }
     }
 

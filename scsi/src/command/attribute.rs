@@ -74,6 +74,14 @@ const fn known(id: u16, length: u16, format: Format, name: &'static str) -> Know
     Known { id, length, format, name }
 }
 
+impl Known {
+    /// True for attributes that hosts may write (SPC-4 §7.4.1: 0800h to 0BFFh); those of drive and medium
+    /// are theirs.
+    pub const fn is_of_host(&self) -> bool {
+        matches!(self.id, 0x0800..=0x0bff)
+    }
+}
+
 /// The attributes that LTO cartridges have, ascending by id.
 pub const KNOWN: &[Known] = &[
     known(0x0000, 8, Decimal, "Remaining Capacity In Partition"),
@@ -149,10 +157,11 @@ pub struct Attribute {
 impl Attribute {
     /// A host attribute for WRITE ATTRIBUTE: `text` padded with NULs to the attribute's length (some
     /// drives overwrite only as many bytes as they get) and cut at a character if it is longer. Empty
-    /// text gives an attribute of length 0, which deletes. `None` for ids that are not known or not
-    /// text.
+    /// text gives an attribute of length 0, which deletes. `None` for ids that are not known, not text or not
+    /// for hosts to write.
     pub fn host_text(id: u16, text: &str) -> Option<Attribute> {
-        let known = lookup(id).filter(|known| matches!(known.format, Ascii | Text))?;
+        let is_text = |known: &&Known| matches!(known.format, Ascii | Text);
+        let known = lookup(id).filter(|known| known.is_of_host()).filter(is_text)?;
         let length = usize::from(known.length);
         let mut end = text.len().min(length);
         while !text.is_char_boundary(end) {
@@ -269,6 +278,93 @@ mod tests {
         assert!(KNOWN.windows(2).all(|pair| pair[0].id < pair[1].id));
         assert_eq!(lookup(0x0808).unwrap().name, "Media Pool");
         assert!(lookup(0x1623).is_none());
+    }
+
+    /// Id, length (0 = any) and format of each attribute.
+    const TABLE: &str = "
+        0000 8 dec
+        0001 8 dec
+        0002 8 dec
+        0003 8 dec
+        0004 8 dec
+        0005 8 ascii
+        0006 1 bin
+        0007 2 dec
+        0008 32 ascii
+        0009 0 bin
+        020a 40 ascii
+        020b 40 ascii
+        020c 40 ascii
+        020d 40 ascii
+        0220 8 dec
+        0221 8 dec
+        0222 8 dec
+        0223 8 dec
+        0224 8 bin
+        0225 8 bin
+        0340 90 bin
+        0341 60 bin
+        0400 8 ascii
+        0401 32 ascii
+        0402 4 dec
+        0403 4 dec
+        0404 8 ascii
+        0405 1 bin
+        0406 8 ascii
+        0407 8 dec
+        0408 1 bin
+        0409 2 bin
+        040b 10 bin
+        0800 8 ascii
+        0801 32 ascii
+        0802 8 ascii
+        0803 160 text
+        0804 12 ascii
+        0805 1 bin
+        0806 32 ascii
+        0807 80 text
+        0808 160 text
+        0809 16 ascii
+        080a 1 bin
+        080b 16 ascii
+        080c 0 bin
+        0820 36 bin
+        0821 36 bin
+        1000 28 bin
+        1001 24 bin
+    ";
+
+    #[test]
+    fn the_table_of_attributes_is_complete() {
+        let found: Vec<String> = KNOWN
+            .iter()
+            .map(|known| {
+                let format = match known.format {
+                    Binary => "bin",
+                    Decimal => "dec",
+                    Ascii => "ascii",
+                    Text => "text",
+                };
+                format!("{:04x} {} {format}", known.id, known.length)
+            })
+            .collect();
+        let expected: Vec<&str> = TABLE.trim().lines().map(str::trim).collect();
+        assert_eq!(found, expected);
+        assert_eq!(found.len(), 50);
+        // Names are unique but for one, which the standard has twice.
+        let mut names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KNOWN.len() - 1);
+    }
+
+    #[test]
+    fn hosts_write_their_own_attributes_only() {
+        for known in KNOWN {
+            let is_text = matches!(known.format, Ascii | Text);
+            let expected = (0x0800..0x0c00).contains(&known.id) && is_text;
+            assert_eq!(Attribute::host_text(known.id, "x").is_some(), expected, "{:04x}", known.id);
+        }
     }
 
     #[test]

@@ -258,4 +258,39 @@ mod tests {
             let _ = parse_report(&bytes);
         }
     }
+
+    /// Code, name and how it is made blank, oldest first.
+    #[test]
+    fn the_table_of_densities_is_complete() {
+        let (by_erasing, by_formatting, by_optimising) =
+            ((false, false), (true, false), (false, true));
+        let table = [
+            (0x00, "unknown", by_erasing),
+            (0x40, "LTO1", by_erasing),
+            (0x42, "LTO2", by_erasing),
+            (0x44, "LTO3", by_erasing),
+            (0x46, "LTO4", by_erasing),
+            (0x58, "LTO5", by_formatting),
+            (0x5a, "LTO6", by_formatting),
+            (0x5c, "LTO7", by_formatting),
+            (0x5d, "LTO7M8", by_formatting),
+            (0x5e, "LTO8", by_formatting),
+            (0x60, "LTO9", by_optimising),
+            (0x62, "LTO10", by_optimising),
+            (0x63, "LTO10P", by_optimising),
+        ];
+        for (code, name, blank) in table {
+            let density = Density(code);
+            assert_eq!(density.name(), Some(name));
+            let found = (density.formats_quickly(), density.needs_media_optimisation());
+            assert_eq!(found, blank, "{name}");
+        }
+        assert!(table.windows(2).all(|pair| Density(pair[0].0) < Density(pair[1].0)));
+        // All other codes are unknown, older than all, and made blank with care.
+        for code in (0..=0xff).filter(|code| table.iter().all(|row| row.0 != *code)) {
+            let density = Density(code);
+            assert_eq!((density.name(), density.rank()), (None, 0), "{code:02x}");
+            assert!(density < Density(0x40) && !density.formats_quickly());
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub mod log;
 pub mod medium;
 pub mod mode;
 pub mod opcode;
+pub mod operations;
 pub mod position;
 pub mod protection;
 pub mod reservation;

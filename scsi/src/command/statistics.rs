@@ -4,10 +4,12 @@
 //! Counters are big-endian numbers of 1 to 8 bytes, differing between makers; all bits set means
 //! "unknown". Byte amounts are counted in 10⁶ bytes on the wire and in bytes here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::fields::text;
-use super::log::{LogPage, PAGE_VOLUME_STATISTICS};
+use super::log::{LogPage, PAGE_VOLUME_STATISTICS, Parameter};
 use super::opcode;
 use crate::transport::{Error, Transport};
 
@@ -50,6 +52,59 @@ pub struct VolumeStatistics {
     pub serial: String,
     pub worm: bool,
     pub write_protect: bool,
+    /// What the reference's list of fields does not have.
+    #[serde(flatten)]
+    pub more: MoreStatistics,
+}
+
+/// Statistics that not every drive keeps; what it does not tell is absent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+#[allow(missing_docs)]
+pub struct MoreStatistics {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_suspended_reads: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_fatal_suspended_reads: Option<u64>,
+    /// Bytes that the cartridge is made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_design_capacity: Option<u64>,
+    /// Percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub useful_life_remaining: Option<u64>,
+    /// Times that the cartridge was loaded and written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_write_mounts: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub barcode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manufacturer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub personality: Option<String>,
+    /// The tape path was too hot at least once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tape_path_temperature_exceeded: Option<bool>,
+    /// Bytes that fit, used bytes and bytes that are left, partition by partition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionCapacity>,
+}
+
+/// Native capacity of one partition, in bytes; what the drive does not tell is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub struct PartitionCapacity {
+    pub partition: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_capacity: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used_native_capacity: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining_native_capacity: Option<u64>,
 }
 
 impl VolumeStatistics {
@@ -92,6 +147,7 @@ impl VolumeStatistics {
             worm: number(0x0081) == 1,
             beginning_of_medium_passes: number(0x0101),
             middle_of_tape_passes: number(0x0102),
+            more: MoreStatistics::parse(page),
         })
     }
 
@@ -117,9 +173,61 @@ impl VolumeStatistics {
     }
 }
 
+impl MoreStatistics {
+    fn parse(page: &LogPage) -> MoreStatistics {
+        let number = |code| page.parameter(code).and_then(Parameter::number);
+        let words = |code| {
+            let found = page.parameter(code).map(|one| text(&one.value));
+            found.filter(|text| !text.is_empty())
+        };
+        MoreStatistics {
+            volume_suspended_reads: number(0x000a),
+            volume_fatal_suspended_reads: number(0x000b),
+            application_design_capacity: number(0x0018).map(|mb| mb.saturating_mul(MEGABYTE)),
+            useful_life_remaining: number(0x0019),
+            volume_write_mounts: number(0x0100),
+            lot: words(0x0041),
+            barcode: words(0x0042),
+            manufacturer: words(0x0043),
+            license_code: words(0x0044),
+            personality: words(0x0045),
+            tape_path_temperature_exceeded: number(0x0082).map(|value| value & 1 != 0),
+            partitions: partitions(page),
+        }
+    }
+}
+
+/// The capacities of partitions: three lists of {length of the rest, reserved, partition\[2\], MB}, put together
+/// by partition.
+fn partitions(page: &LogPage) -> Vec<PartitionCapacity> {
+    let mut found: BTreeMap<u16, PartitionCapacity> = BTreeMap::new();
+    let mut fill = |code: u16, set: fn(&mut PartitionCapacity, u64)| {
+        let mut rest = page.parameter(code).map_or(&[][..], |one| &one.value);
+        while let Some((length, behind)) = rest.split_first() {
+            let length = usize::from(*length);
+            let Some(record) = behind.get(..length) else { break };
+            rest = behind.get(length..).unwrap_or(&[]);
+            if let [_, high, low, value @ ..] = record
+                && !value.is_empty()
+                && value.len() <= 8
+                && value.iter().any(|byte| *byte != 0xff)
+            {
+                let partition = u16::from_be_bytes([*high, *low]);
+                let mb = value.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+                let entry = found.entry(partition).or_default();
+                entry.partition = partition;
+                set(entry, mb.saturating_mul(MEGABYTE));
+            }
+        }
+    };
+    fill(0x0202, |one, bytes| one.native_capacity = Some(bytes));
+    fill(0x0203, |one, bytes| one.used_native_capacity = Some(bytes));
+    fill(0x0204, |one, bytes| one.remaining_native_capacity = Some(bytes));
+    found.into_values().collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::log::Parameter;
     use super::*;
 
     fn page(parameters: &[(u16, &[u8])]) -> LogPage {
@@ -172,5 +280,102 @@ mod tests {
     fn a_page_that_is_not_valid_is_refused() {
         assert!(VolumeStatistics::parse(&page(&[(0, &[0]), (1, &[5])])).is_err());
         assert!(VolumeStatistics::parse(&page(&[(1, &[5])])).is_err());
+    }
+
+    /// Code, name in JSON, unit.
+    const COUNTERS: &[(u16, &str, u64)] = &[
+        (0x0001, "volume-mounts", 1),
+        (0x0002, "volume-datasets-written", 1),
+        (0x0003, "volume-recovered-write-data-errors", 1),
+        (0x0004, "volume-unrecovered-write-data-errors", 1),
+        (0x0005, "volume-write-servo-errors", 1),
+        (0x0006, "volume-unrecovered-write-servo-errors", 1),
+        (0x0007, "volume-datasets-read", 1),
+        (0x0008, "volume-recovered-read-errors", 1),
+        (0x0009, "volume-unrecovered-read-errors", 1),
+        (0x000a, "volume-suspended-reads", 1),
+        (0x000b, "volume-fatal-suspended-reads", 1),
+        (0x000c, "last-mount-unrecovered-write-errors", 1),
+        (0x000d, "last-mount-unrecovered-read-errors", 1),
+        (0x000e, "last-mount-bytes-written", MEGABYTE),
+        (0x000f, "last-mount-bytes-read", MEGABYTE),
+        (0x0010, "lifetime-bytes-written", MEGABYTE),
+        (0x0011, "lifetime-bytes-read", MEGABYTE),
+        (0x0014, "medium-mount-time", 1),
+        (0x0015, "medium-ready-time", 1),
+        (0x0016, "total-native-capacity", MEGABYTE),
+        (0x0017, "total-used-native-capacity", MEGABYTE),
+        (0x0018, "application-design-capacity", MEGABYTE),
+        (0x0019, "useful-life-remaining", 1),
+        (0x0100, "volume-write-mounts", 1),
+        (0x0101, "beginning-of-medium-passes", 1),
+        (0x0102, "middle-of-tape-passes", 1),
+    ];
+
+    /// Code and name in JSON; texts, padded with blanks.
+    const TEXTS: &[(u16, &str)] = &[
+        (0x0040, "serial"),
+        (0x0041, "lot"),
+        (0x0042, "barcode"),
+        (0x0043, "manufacturer"),
+        (0x0044, "license-code"),
+        (0x0045, "personality"),
+    ];
+
+    /// Each parameter is given another value, and must come out under its own name and nowhere else.
+    #[test]
+    fn the_table_of_statistics_is_complete() {
+        let mut parameters = vec![(0x0000, vec![1])];
+        parameters
+            .extend(COUNTERS.iter().map(|(code, ..)| (*code, vec![0, 1, code.to_be_bytes()[1]])));
+        parameters
+            .extend(TEXTS.iter().map(|(code, name)| (*code, format!("{name:<32}").into_bytes())));
+        parameters.extend([(0x0012, vec![1, 44]), (0x0013, vec![0, 150])]);
+        parameters.extend([(0x0080, vec![1]), (0x0081, vec![0]), (0x0082, vec![1])]);
+        let borrowed: Vec<(u16, &[u8])> =
+            parameters.iter().map(|(code, value)| (*code, value.as_slice())).collect();
+        let statistics = VolumeStatistics::parse(&page(&borrowed)).unwrap();
+        let json = serde_json::to_value(&statistics).unwrap();
+        for (code, name, unit) in COUNTERS {
+            let value = (0x100 + u64::from(code.to_be_bytes()[1])) * unit;
+            assert_eq!(json[name].as_u64(), Some(value), "{code:04x} {name}");
+        }
+        for (code, name) in TEXTS {
+            assert_eq!(json[name].as_str(), Some(*name), "{code:04x}");
+        }
+        assert_eq!(json["last-load-write-compression-ratio"].as_f64(), Some(3.0));
+        assert_eq!(json["last-load-read-compression-ratio"].as_f64(), Some(1.5));
+        for (name, value) in
+            [("write-protect", true), ("worm", false), ("tape-path-temperature-exceeded", true)]
+        {
+            assert_eq!(json[name].as_bool(), Some(value), "{name}");
+        }
+        let fields = COUNTERS.len() + TEXTS.len() + 5;
+        assert_eq!(json.as_object().map(serde_json::Map::len), Some(fields));
+        assert_eq!(serde_json::from_value::<VolumeStatistics>(json).unwrap(), statistics);
+    }
+
+    #[test]
+    fn capacities_of_partitions_are_put_together() {
+        let statistics = VolumeStatistics::parse(&page(&[
+            (0x0000, &[1]),
+            (0x0202, &[7, 0, 0, 0, 0, 0, 0, 9, 7, 0, 0, 1, 0, 0, 0, 8]),
+            (0x0203, &[7, 0, 0, 1, 0, 0, 0, 3]),
+            // Unknown, a record that is cut, an empty one.
+            (0x0204, &[7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 7, 0, 0, 1]),
+        ]))
+        .unwrap();
+        let first =
+            PartitionCapacity { native_capacity: Some(9_000_000), ..PartitionCapacity::default() };
+        let second = PartitionCapacity {
+            partition: 1,
+            native_capacity: Some(8_000_000),
+            used_native_capacity: Some(3_000_000),
+            remaining_native_capacity: None,
+        };
+        assert_eq!(statistics.more.partitions, [first, second]);
+        // What a drive does not tell is not there, and not 0.
+        let bare = VolumeStatistics::parse(&page(&[(0, &[1])])).unwrap();
+        assert_eq!(bare.more, MoreStatistics::default());
     }
 }

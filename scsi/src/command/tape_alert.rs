@@ -49,7 +49,8 @@ const fn flag(
     Flag { number, name, severity, refuse, meaning }
 }
 
-/// All flags that have a name, ascending.
+/// All flags that have a name, ascending. The ones about loaders (40 to 46) are obsolete in newer standards, and
+/// old drives still raise them; 62 to 64 are reserved.
 pub const FLAGS: &[Flag] = &[
     flag(1, "READ_WARNING", Warning, false, "reading is difficult and slow"),
     flag(2, "WRITE_WARNING", Warning, false, "writing is difficult, capacity is lost"),
@@ -108,9 +109,21 @@ pub const FLAGS: &[Flag] = &[
     flag(37, "DRIVE_VOLTAGE", Warning, false, "voltage is out of range"),
     flag(38, "PREDICTIVE_FAILURE", Critical, true, "the drive will fail soon"),
     flag(39, "DIAGNOSTICS_REQUIRED", Warning, false, "run the drive's diagnostics"),
+    flag(40, "LOADER_HARDWARE_A", Critical, false, "the loader's mechanics or link fail"),
     flag(41, "LOADER_STRAY_TAPE", Critical, true, "stray tape in the loader"),
     flag(42, "LOADER_HARDWARE", Warning, false, "loader mechanics"),
+    flag(43, "LOADER_DOOR", Critical, false, "the loader's door is open"),
+    flag(44, "LOADER_HARDWARE_C", Critical, false, "hardware fault of the loader"),
     flag(45, "LOADER_MAGAZINE", Critical, true, "the loader's magazine is missing"),
+    flag(46, "LOADER_PREDICTIVE_FAILURE", Warning, false, "the loader will fail soon"),
+    flag(
+        47,
+        "EXTERNAL_ENCRYPTION_COMMUNICATION_FAILURE",
+        Warning,
+        false,
+        "the way to the key manager fails",
+    ),
+    flag(48, "KEY_MANAGER_ERROR", Warning, false, "the key manager reports an error"),
     flag(49, "DIMINISHED_NATIVE_CAPACITY", Warning, false, "the tape holds less than it should"),
     flag(50, "LOST_STATISTICS", Warning, false, "the tape's statistics are lost"),
     flag(
@@ -312,5 +325,94 @@ mod tests {
         page.parameters[0].value.pop();
         assert!(TapeAlerts::parse(&page).is_err());
         assert!(FLAGS.windows(2).all(|pair| pair[0].number < pair[1].number));
+    }
+
+    /// Number, severity (! = refuse) and name of each flag, as docs and other programs have them.
+    const TABLE: &str = "
+        1 W READ_WARNING
+        2 W WRITE_WARNING
+        3 W HARD_ERROR
+        4 C! MEDIA
+        5 C! READ_FAILURE
+        6 C! WRITE_FAILURE
+        7 W MEDIA_LIFE
+        8 W NOT_DATA_GRADE
+        9 C! WRITE_PROTECT
+        10 I NO_REMOVAL
+        11 I CLEANING_MEDIA
+        12 I UNSUPPORTED_FORMAT
+        13 C RECOVERABLE_MECHANICAL_CARTRIDGE_FAILURE
+        14 C! UNRECOVERABLE_SNAPPED_TAPE
+        15 W MEMORY_CHIP_IN_CARTRIDGE_FAILURE
+        16 C! FORCED_EJECT
+        17 W READ_ONLY_FORMAT
+        18 W TAPE_DIRECTORY_CORRUPTED
+        19 I NEARING_MEDIA_LIFE
+        20 C CLEAN_NOW
+        21 W CLEAN_PERIODIC
+        22 C! EXPIRED_CLEANING_MEDIA
+        23 C! INVALID_CLEANING_TAPE
+        24 W RETENSION_REQUEST
+        25 W HOST_CHANNEL_FAILURE
+        26 W COOLING_FAN_FAILURE
+        27 W POWER_SUPPLY_FAILURE
+        28 W POWER_CONSUMPTION
+        29 W DRIVE_MAINTENANCE
+        30 C! HARDWARE_A
+        31 C! HARDWARE_B
+        32 W INTERFACE
+        33 C! EJECT_MEDIA
+        34 W DOWNLOAD_FAULT
+        35 W DRIVE_HUMIDITY
+        36 W DRIVE_TEMPERATURE
+        37 W DRIVE_VOLTAGE
+        38 C! PREDICTIVE_FAILURE
+        39 W DIAGNOSTICS_REQUIRED
+        40 C LOADER_HARDWARE_A
+        41 C! LOADER_STRAY_TAPE
+        42 W LOADER_HARDWARE
+        43 C LOADER_DOOR
+        44 C LOADER_HARDWARE_C
+        45 C! LOADER_MAGAZINE
+        46 W LOADER_PREDICTIVE_FAILURE
+        47 W EXTERNAL_ENCRYPTION_COMMUNICATION_FAILURE
+        48 W KEY_MANAGER_ERROR
+        49 W DIMINISHED_NATIVE_CAPACITY
+        50 W LOST_STATISTICS
+        51 W TAPE_DIRECTORY_INVALID_AT_UNLOAD
+        52 C! TAPE_SYSTEM_AREA_WRITE_FAILURE
+        53 C! TAPE_SYSTEM_AREA_READ_FAILURE
+        54 C! NO_START_OF_DATA
+        55 C! LOADING_FAILURE
+        56 C! UNRECOVERABLE_UNLOAD_FAILURE
+        57 C! AUTOMATION_INTERFACE_FAILURE
+        58 W FIRMWARE_FAILURE
+        59 W WORM_INTEGRITY_CHECK_FAILED
+        60 W WORM_OVERWRITE_ATTEMPTED
+        61 W ENCRYPTION_POLICY_VIOLATION
+    ";
+
+    #[test]
+    fn the_table_of_flags_is_complete() {
+        let found: Vec<String> = FLAGS
+            .iter()
+            .map(|flag| {
+                let severity = match flag.severity {
+                    Information => "I",
+                    Warning => "W",
+                    Critical => "C",
+                };
+                let refuse = if flag.refuse { "!" } else { "" };
+                format!("{} {severity}{refuse} {}", flag.number, flag.name)
+            })
+            .collect();
+        let expected: Vec<&str> = TABLE.trim().lines().map(str::trim).collect();
+        assert_eq!(found, expected);
+        assert_eq!(found.len(), 61);
+        // No two mean the same.
+        let mut meanings: Vec<&str> = FLAGS.iter().map(|flag| flag.meaning).collect();
+        meanings.sort_unstable();
+        meanings.dedup();
+        assert_eq!(meanings.len(), FLAGS.len());
     }
 }

@@ -208,3 +208,45 @@ fn a_reset_while_writing_loses_the_position() {
     drive.rewind().unwrap();
     assert_eq!(drive.to_end_of_data_for_append().unwrap().file, 1);
 }
+
+/// An emulated drive that keeps what each command was allowed.
+struct Clocked {
+    unit: Box<dyn Transport>,
+    allowed: std::sync::Arc<Mutex<Vec<(u8, Duration)>>>,
+}
+
+impl Transport for Clocked {
+    fn execute(
+        &mut self,
+        cdb: &[u8],
+        data: scsi::Data<'_>,
+        timeout: Duration,
+    ) -> std::result::Result<scsi::Reply, scsi::Error> {
+        self.allowed.lock().unwrap().push((cdb[0], timeout));
+        self.unit.execute(cdb, data, timeout)
+    }
+
+    fn name(&self) -> &str {
+        self.unit.name()
+    }
+}
+
+/// The emulated drive recommends 166380 s for ERASE and 780 s for REWIND; we have 3000 s and 900 s.
+#[test]
+fn an_emulated_drive_is_asked_once_and_given_the_longer_time() {
+    let (_dir, library) = library(None);
+    drop(load(&library));
+    let allowed = std::sync::Arc::default();
+    let unit = Box::new(library.drive(0).unwrap());
+    let unit = Clocked { unit, allowed: std::sync::Arc::clone(&allowed) };
+    let mut drive = Drive::open_with_media(Box::new(unit), true, &Watcher::default()).unwrap();
+    drive.rewind().unwrap();
+    drive.erase(true, &Watcher::default()).unwrap();
+    let of = |opcode: u8| -> Vec<u64> {
+        let allowed = allowed.lock().unwrap();
+        allowed.iter().filter(|one| one.0 == opcode).map(|one| one.1.as_secs()).collect()
+    };
+    assert_eq!(of(0x19), [166_380]);
+    assert_eq!(of(0x01), [900]);
+    assert_eq!(of(0xa3).len(), 1);
+}

@@ -370,3 +370,34 @@ fn a_library_in_charge_is_told_and_does_no_harm() {
         assert!(error.to_string().contains("application-managed"), "{error}");
     }
 }
+
+/// What SECURITY PROTOCOL OUT answers, and what becomes of it: the drive understood and does not want to, so
+/// the tape stands where it stood, and a key that may have got through is taken out again.
+#[test]
+fn a_key_that_the_drive_refuses_is_told_with_the_reason() {
+    for (sense, words) in [
+        // Too many wrong keys; unloading ends that.
+        (Sense::KEY_FAIL_LIMIT, "unload"),
+        // The key instance counter changed while the parameters were locked.
+        (Sense::LOCKED_KEY_CHANGED, "7/2A/13"),
+        (Sense::INVALID_FIELD_IN_PARAMETERS, "5/26/00"),
+    ] {
+        let (mut script, mut drive) = open_at(2, 9);
+        expect_capabilities(&mut script, &capabilities());
+        script.expect_check(&SetEncryption::mixed(4, &KEY).cdb(), sense);
+        expect_clear(&mut script);
+        let error = drive.set_key(&key()).unwrap_err();
+        assert!(matches!(error, Error::KeyRefused { sense: found, .. } if found == sense));
+        assert!(error.to_string().to_lowercase().contains(&words.to_lowercase()), "{error}");
+        assert_eq!((script.remaining(), drive.trust), (0, Trust::Sure), "{sense}");
+        // The same for taking a foreign key out: what counts is what the drive says afterwards.
+        let (mut script, mut drive) = open_at(2, 9);
+        expect_status(&mut script, &on());
+        script.expect_check(&clear_encryption_cdb(), sense);
+        expect_status(&mut script, &on());
+        expect_capabilities(&mut script, &capabilities());
+        let error = drive.encryption_off().unwrap_err();
+        assert!(matches!(error, Error::EncryptionOn { .. }), "{error}");
+        assert_eq!((script.remaining(), drive.trust), (0, Trust::Sure), "{sense}");
+    }
+}

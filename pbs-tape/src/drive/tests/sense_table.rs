@@ -13,10 +13,11 @@ enum Doing {
     FilemarksBack,
     Rewind,
     Format,
+    Load,
 }
 use Doing::*;
 
-const ALL: [Doing; 7] = [Read, Write, Filemark, BlocksForward, FilemarksBack, Rewind, Format];
+const ALL: [Doing; 8] = [Read, Write, Filemark, BlocksForward, FilemarksBack, Rewind, Format, Load];
 const MOTION: [Doing; 2] = [BlocksForward, FilemarksBack];
 /// All but FORMAT MEDIUM, which has a replacement where a drive does not know it.
 const REFUSABLE: [Doing; 6] = [Read, Write, Filemark, BlocksForward, FilemarksBack, Rewind];
@@ -73,6 +74,10 @@ fn outcome(doing: Doing, sense: Sense) -> (String, Trust) {
         Format => {
             script.expect(&format_cdb(false), Answer::Check(sense));
             named(drive.format_medium(false, &Watcher::default()))
+        }
+        Load => {
+            script.expect(&load_cdb(true, false), Answer::Check(sense));
+            named(drive.load())
         }
     };
     assert_eq!(script.remaining(), 0, "{doing:?} {sense}");
@@ -177,6 +182,12 @@ fn each_condition_means_one_thing_to_each_operation() {
             &[(2, 0x30, 0x00), (3, 0x30, 0x01), (3, 0x30, 0x02), (3, 0x30, 0x05)],
             &[Read, Write],
             "*",
+            UNKNOWN,
+        ),
+        (
+            &[(2, 0x30, 0x00), (3, 0x30, 0x01), (3, 0x30, 0x02), (4, 0x30, 0x05)],
+            &[Load],
+            "IncompatibleMedium",
             UNKNOWN,
         ),
         (&[(4, 0x10, 0x01), (4, 0x10, 0x04)], &[Write], "*", UNKNOWN),
