@@ -137,7 +137,8 @@ fn a_drive_is_cleaned_and_the_cartridge_is_back_in_its_slot() {
     let dir = robot.address.trim_start_matches("vtl:").trim_end_matches("#changer").to_owned();
     robot.world.run(args!["vtl", "cartridge", "add", dir, "CLN001L8"]);
     assert_eq!(robot.slot(3), "CLN001L8");
-    robot.world.run(args!["tape", "changer", "clean", "lib"]);
+    let run = robot.world.run(args!["tape", "changer", "clean", "lib"]);
+    assert!(!run.stderr().contains("still"), "{run}");
     assert_eq!((robot.slot(1), robot.slot(3)), ("CAP001L8".into(), "CLN001L8".into()));
     let memory = std::path::Path::new(&dir).join("cartridges/CLN001L8/cartridge.json");
     let memory: Value = serde_json::from_str(&std::fs::read_to_string(memory).unwrap()).unwrap();

@@ -116,6 +116,8 @@ impl CommandTimeouts {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn descriptor(code: u8, action: Option<u16>, recommended_s: Option<u32>) -> Vec<u8> {
@@ -162,6 +164,17 @@ mod tests {
         assert_eq!(seconds(&[0x19]), Some(CommandTimeouts::LONGEST.as_secs()));
         assert_eq!(seconds(&[]), None);
         assert!(CommandTimeouts::parse(&[0; 4]).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_without_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            length in 0u8..200,
+        ) {
+            let _ = CommandTimeouts::parse(&bytes);
+            let _ = CommandTimeouts::parse(&[vec![0, 0, 0, length], bytes].concat());
+        }
     }
 
     #[test]
