@@ -41,11 +41,18 @@ struct Step {
     answer: Answer,
 }
 
+/// A command as it arrived, and how long it was allowed to take.
+#[derive(Debug)]
+struct Sent {
+    cdb: Vec<u8>,
+    timeout: Duration,
+}
+
 /// A scripted device.
 #[derive(Debug)]
 pub struct Script {
     steps: Arc<Mutex<VecDeque<Step>>>,
-    timeouts: Arc<Mutex<Vec<(Vec<u8>, Duration)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
     is_checked_on_drop: bool,
 }
 
@@ -58,7 +65,7 @@ impl Default for Script {
 impl Script {
     /// An empty script.
     pub fn new() -> Script {
-        Script { steps: Arc::default(), timeouts: Arc::default(), is_checked_on_drop: true }
+        Script { steps: Arc::default(), sent: Arc::default(), is_checked_on_drop: true }
     }
 
     /// The device to hand to the code under test; this end stays to add steps and to check that all
@@ -66,7 +73,7 @@ impl Script {
     pub fn device(&self) -> Script {
         Script {
             steps: Arc::clone(&self.steps),
-            timeouts: Arc::clone(&self.timeouts),
+            sent: Arc::clone(&self.sent),
             is_checked_on_drop: false,
         }
     }
@@ -79,6 +86,10 @@ impl Script {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Step>> {
         self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn sent(&self) -> std::sync::MutexGuard<'_, Vec<Sent>> {
+        self.sent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Expects `cdb` and gives this answer, whatever data is sent.
@@ -124,14 +135,12 @@ impl Script {
 
     /// How long the last command was allowed to take.
     pub fn last_timeout(&self) -> Option<Duration> {
-        let sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        sent.last().map(|(_, timeout)| *timeout)
+        self.sent().last().map(|one| one.timeout)
     }
 
     /// How long each command with this CDB was allowed to take, in the order sent.
     pub fn timeouts_of(&self, cdb: &[u8]) -> Vec<Duration> {
-        let sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        sent.iter().filter(|(one, _)| one == cdb).map(|(_, timeout)| *timeout).collect()
+        self.sent().iter().filter(|one| one.cdb == cdb).map(|one| one.timeout).collect()
     }
 
     /// How many steps have not been played.
@@ -146,9 +155,7 @@ fn hex(bytes: &[u8]) -> String {
 
 impl Transport for Script {
     fn execute(&mut self, cdb: &[u8], data: Data<'_>, timeout: Duration) -> Result<Reply, Error> {
-        let mut sent = self.timeouts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        sent.push((cdb.to_vec(), timeout));
-        drop(sent);
+        self.sent().push(Sent { cdb: cdb.to_vec(), timeout });
         let step = self.lock().pop_front();
         let Some(step) = step else {
             panic!("command [{}] after the end of the script", hex(cdb));
