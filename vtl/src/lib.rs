@@ -14,7 +14,7 @@
 //! * `home`: the library's folder in this process, as units and robot see it; `config`: its content
 //!   `library.json`; `identity`: names and serial numbers of units.
 //! * [`clock`]: the time that a library keeps; `timing`: how long things take; [`geometry`]: where data
-//!   lies on the tape.
+//!   lies on the tape; [`streaming`]: buffer, speeds and stops between host and tape.
 //! * [`iscsi_target`]: an iSCSI target in front of a library: the way for other programs and machines.
 //! * [`faults`]: what goes wrong on demand: plans of rules, from text or from a seed.
 //!
@@ -66,6 +66,7 @@ mod library;
 mod personality;
 mod progress;
 mod robot;
+pub mod streaming;
 mod timing;
 mod unit;
 
@@ -80,4 +81,5 @@ pub use library::{
 };
 pub use personality::Personality;
 pub use progress::Progress;
+pub use streaming::StreamingReport;
 pub use unit::name::Unit;

@@ -102,6 +102,7 @@ impl Drive {
 
     /// What was written since the last synchronisation never reached the tape.
     fn lose_buffer(&mut self) -> Done {
+        self.stream.drop_buffer();
         let Medium::Threaded(cartridge) = &mut self.medium else { return Ok(()) };
         let kept = cartridge.log.synchronised();
         if kept < cartridge.log.objects() {
@@ -113,6 +114,7 @@ impl Drive {
 
     /// Everything but what is recorded, reservations and where the cartridge is becomes as after switching on.
     fn restart(&mut self, attention: Sense) {
+        self.finish_stream();
         self.hosts.allow_removal();
         self.hosts.forget_protection();
         self.encryption.forget_keys();

@@ -10,9 +10,6 @@ use crate::unit::{Command, Done};
 /// All pages beside 00h, ascending.
 const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x0d, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32];
 const MB: u64 = 1_000_000;
-/// Size of the drive's buffer as page 0Ch tells it.
-const BUFFER_MB: u64 = 1_024;
-
 /// Another host reset the counters (6/2A/02).
 const LOG_PARAMETERS_CHANGED: Sense = Sense::new(scsi::SenseKey::UnitAttention, 0x2a, 0x02);
 
@@ -57,14 +54,17 @@ fn position_bytes(drive: &mut Drive) -> Result<u64, crate::unit::Stop> {
     }
 }
 
-fn page(drive: &Drive, code: u8, here: u64) -> Vec<Parameter> {
+fn page(drive: &mut Drive, code: u8, here: u64) -> Vec<Parameter> {
+    if code == 0x0c {
+        return sequential_access(drive, here);
+    }
+    let activity = drive.activity().or_else(|| drive.transfer_activity());
     let record = &drive.record;
     match code {
         0x02 => errors(record.write_errors, record.written_bytes),
         0x03 => errors(record.read_errors, record.read_bytes),
-        0x0c => sequential_access(drive, here),
         0x0d => log_pages::temperature(),
-        0x11 => vec![Parameter::binary(0x0000, &device_status(drive))],
+        0x11 => vec![Parameter::binary(0x0000, &device_status(drive, activity))],
         0x12 => vec![Parameter::binary(0x0000, &record.alerts.to_be_bytes())],
         0x17 => volume_statistics::page(drive),
         0x1b | 0x32 => compression(drive),
@@ -81,12 +81,14 @@ fn errors(uncorrected: u64, bytes: u64) -> Vec<Parameter> {
     parameters
 }
 
-fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
+/// What lies in the buffer is the difference between what hosts moved and what the tape did.
+fn sequential_access(drive: &mut Drive, here: u64) -> Vec<Parameter> {
+    let (unwritten, read_ahead) = drive.buffered();
     let record = &drive.record;
     let mut parameters = vec![
         Parameter::number(0x0000, record.written_bytes, 8),
-        Parameter::number(0x0001, record.written_bytes, 8),
-        Parameter::number(0x0002, record.read_bytes, 8),
+        Parameter::number(0x0001, record.written_bytes.saturating_sub(unwritten), 8),
+        Parameter::number(0x0002, record.read_bytes.saturating_add(read_ahead), 8),
         Parameter::number(0x0003, record.read_bytes, 8),
     ];
     if let Medium::Threaded(cartridge) = &drive.medium {
@@ -101,13 +103,13 @@ fn sequential_access(drive: &Drive, here: u64) -> Vec<Parameter> {
             Parameter::number(0x0007, here / MB, 4),
         ]);
     }
-    parameters.push(Parameter::number(0x0008, BUFFER_MB, 4));
+    parameters.push(Parameter::number(0x0008, drive.stream.figures().buffer_bytes / MB, 4));
     parameters.push(Parameter::number(0x0100, record.cleaning_wanted.into(), 4));
     parameters
 }
 
 /// DT device status (ADC-3 §6.1.2).
-fn device_status(drive: &Drive) -> [u8; 4] {
+fn device_status(drive: &Drive, activity: Option<Activity>) -> [u8; 4] {
     const DATA_VALID: u8 = 0x01;
     const IN_TRANSITION: u8 = 0x10;
     const MEDIUM_ACCESSIBLE: u8 = 0x30;
@@ -122,7 +124,6 @@ fn device_status(drive: &Drive) -> [u8; 4] {
     let cleaning = if record.cleaning_wanted { CLEANING_REQUESTED } else { 0 }
         | if record.cleaning_needed { CLEANING_REQUIRED } else { 0 };
     let valid = DATA_VALID | cleaning;
-    let activity = drive.activity();
     let doing = activity.map_or(0, |activity| activity as u8);
     if activity.is_some_and(Activity::hides_medium) {
         // In transition: the tape is on its way.

@@ -28,6 +28,7 @@ pub(super) fn load_unload(drive: &mut Drive, command: &mut Command<'_, '_>) -> D
 fn load_medium(drive: &mut Drive, immediate: bool) -> Done {
     if !matches!(drive.medium, Medium::Unloaded) {
         // Loading a loaded tape only rewinds it.
+        drive.free_tape();
         let lasts = drive.rewind_time()?;
         threaded(&mut drive.medium)?.select_partition(0);
         drive.record.partition = 0;
@@ -66,6 +67,7 @@ fn unload_medium(drive: &mut Drive, immediate: bool) -> Done {
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
     let home = std::sync::Arc::clone(&drive.home);
+    drive.free_tape();
     let lasts = drive.rewind_time()? + timing::UNLOAD;
     let robot = Robot::lock(&home)?;
     drive.unthread()?;

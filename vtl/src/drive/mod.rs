@@ -23,6 +23,7 @@ mod motion;
 mod record;
 mod security;
 pub(crate) mod slots;
+mod streaming;
 mod transfer;
 mod usage;
 mod verify;
@@ -51,6 +52,7 @@ use crate::generation::{Access, Generation};
 use crate::home::Home;
 use crate::identity::{REVISION, library_serial, world_wide_name};
 use crate::robot::Robot;
+use crate::streaming::Stream;
 use crate::unit::inquiry::{Identity, padded};
 use crate::unit::name::Unit;
 use crate::unit::reservation::Reservations;
@@ -96,6 +98,8 @@ pub(crate) struct Drive {
     wrote: bool,
     /// What the drive is busy with.
     work: Option<Work>,
+    /// What its tape and its buffer do with data, on a library that keeps time.
+    stream: Stream,
     /// Commands that the drive, without power, leaves without an answer.
     down: u32,
     _lock: Flock<File>,
@@ -232,6 +236,7 @@ impl Drive {
             seen_changes: None,
             wrote: false,
             work: None,
+            stream: streaming::empty(home.config().generation),
             down: 0,
             _lock: lock,
         })
@@ -321,6 +326,7 @@ impl Drive {
             }
             Err(error) => return Err(error),
         };
+        self.rethread_stream();
         Ok(())
     }
 
@@ -379,7 +385,7 @@ impl Drive {
             self.settle_record()?;
             return Err(Sense::REMOVAL_PREVENTED.into());
         }
-        let lasts = self.unload_time()?;
+        let lasts = self.halt_stream() + self.unload_time()?;
         self.unthread()?;
         self.record.unloaded = true;
         self.settle_record()?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use super::Drive;
 use crate::error::{Error, Result};
 use crate::home::{Home, unpoisoned};
+use crate::streaming::StreamingReport;
 use crate::unit::{Done, Stop};
 
 /// A drive while it is open in this process.
@@ -13,12 +14,23 @@ use crate::unit::{Done, Stop};
 pub(crate) struct DriveSlot {
     handles: usize,
     drive: Option<Drive>,
+    /// What the drive counted when it was open earlier.
+    streamed: StreamingReport,
 }
 
 impl DriveSlot {
     /// The drive, if this process has it open.
     pub fn drive_mut(&mut self) -> Option<&mut Drive> {
         self.drive.as_mut()
+    }
+
+    /// What the drive counted since the library was opened in this process.
+    pub fn streaming(&mut self) -> StreamingReport {
+        let mut report = self.streamed.clone();
+        if let Some(drive) = &mut self.drive {
+            report.add(drive.streaming());
+        }
+        report
     }
 
     /// Has the drive look what the robot brought. One that nobody has open does at once what it does with it by
@@ -87,8 +99,10 @@ impl Drives {
         let Ok(mut slot) = self.slot(number) else { return };
         slot.handles = slot.handles.saturating_sub(1);
         if slot.handles == 0
-            && let Some(drive) = slot.drive.take()
+            && let Some(mut drive) = slot.drive.take()
         {
+            drive.finish_stream();
+            slot.streamed.add(drive.streaming());
             // Nobody is left to be told; what a failed flush lost was never promised, and the
             // next opening recovers the tape.
             let _ = drive.leave();

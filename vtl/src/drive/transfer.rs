@@ -81,6 +81,7 @@ pub(super) fn next_object(
             drive.record.read_bytes += sent;
             cartridge.state.lifetime_read_bytes += sent;
             cartridge.state.last_load_read_bytes += sent;
+            drive.stream_read(u64::from(actual))?;
             Ok(Object::Block(actual))
         }
         Err(Fault::Damaged { .. }) => Err(Sense::READ_ERROR.with_information(residual).into()),
@@ -221,6 +222,7 @@ pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let buffered = drive.record.buffered;
     if !buffered {
         threaded(&mut drive.medium)?.log.flush()?;
+        drive.synchronise_stream();
     }
     warning.map_or(Ok(()), |sense| Err(Stop::from(sense)))
 }
@@ -253,6 +255,7 @@ fn write_block(
     let after = before + length;
     let early_warning = cartridge.early_warning_at();
     let programmable = early_warning.saturating_sub(pews_bytes);
+    drive.stream_written(length);
     Ok(if after >= early_warning {
         Some(Sense::EARLY_WARNING)
     } else if pews_bytes > 0 && before < programmable && after >= programmable {
@@ -284,7 +287,9 @@ pub(super) fn write_filemarks(drive: &mut Drive, command: &mut Command<'_, '_>) 
     let cartridge = threaded(&mut drive.medium)?;
     if !immediate {
         cartridge.log.flush()?;
+        drive.synchronise_stream();
     }
+    let cartridge = threaded(&mut drive.medium)?;
     let at = cartridge.log.bytes_before(drive.record.position)?;
     if count > 0 && at >= cartridge.early_warning_at() {
         return Err(Sense::EARLY_WARNING.into());

@@ -30,6 +30,8 @@ pub(super) enum Activity {
     Cleaning = 0x01,
     Loading = 0x02,
     Unloading = 0x03,
+    Reading = 0x05,
+    Writing = 0x06,
     Locating = 0x07,
     Rewinding = 0x08,
     Erasing = 0x09,
@@ -278,6 +280,7 @@ fn motion(
     if !drive.home.clock().is_running() {
         return handler(drive, command);
     }
+    drive.free_tape();
     let from = drive.place()?;
     let done = handler(drive, command);
     if let (Some((tape, from)), Some((_, to))) = (from, drive.place()?) {
@@ -317,6 +320,7 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
 /// ERASE.
 pub(super) fn erase(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let flags = command.byte(1);
+    drive.free_tape();
     super::medium::erase(drive, command)?;
     if !drive.home.clock().is_running() {
         return Ok(());
@@ -336,6 +340,7 @@ pub(super) fn erase(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 /// FORMAT MEDIUM.
 pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let immediate = command.byte(1) & 0x01 != 0;
+    drive.free_tape();
     super::medium::format(drive, command)?;
     let state = &threaded(&mut drive.medium)?.state;
     let lasts = timing::format(state.generation, state.id);

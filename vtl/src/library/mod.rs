@@ -37,6 +37,7 @@ use crate::encryption_control::EncryptionControl;
 use crate::error::{Error, Result};
 use crate::faults::{self, FaultPlan, RuleStatus};
 use crate::robot::Robot;
+use crate::streaming::StreamingReport;
 use crate::unit::Nexus;
 use crate::unit::name::Unit;
 use shared::Shared;
@@ -136,6 +137,16 @@ impl Library {
     /// spent itself: `library.clock().advance(…)`.
     pub fn clock(&self) -> &Clock {
         self.shared.home().clock()
+    }
+
+    /// How a drive streamed since the library was opened in this process: back-hitches, speeds, waits. All zero on a library
+    /// that keeps no time.
+    ///
+    /// # Errors
+    ///
+    /// There is no drive of this number.
+    pub fn streaming(&self, drive: u16) -> Result<StreamingReport> {
+        Ok(self.shared.drives().slot(drive)?.streaming())
     }
 
     pub(crate) fn config(&self) -> &LibraryConfig {

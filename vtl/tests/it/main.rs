@@ -21,6 +21,7 @@ mod partitions;
 mod protection;
 mod reservations;
 mod sharing;
+mod streaming;
 mod tape;
 mod timing;
 mod verify;
