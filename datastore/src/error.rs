@@ -41,6 +41,16 @@ pub enum Error {
         /// The rule that it breaks.
         rule: &'static str,
     },
+    /// Text that is no calendar event.
+    #[error(
+        "'{text}' is not a calendar event: {reason}; examples are daily, 'mon..fri 21:30', *-*-1 and 0/4:00 (every four hours)"
+    )]
+    BadCalendarEvent {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Text that is not a digest or fingerprint.
     #[error(transparent)]
     InvalidHex(#[from] InvalidHex),

@@ -14,6 +14,7 @@
 //! `docs/formats/`.
 
 pub mod blob;
+pub mod calendar;
 pub mod check;
 pub mod chunk_store;
 pub mod chunker;

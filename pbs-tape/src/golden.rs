@@ -13,7 +13,9 @@ use crate::format::chunk_archive::ChunkArchiveReader;
 use crate::format::header::{ContentHeader, ContentKind};
 use crate::format::snapshot_archive::{read_snapshot_archive_header, read_snapshot_files};
 use crate::loader::MediaWait;
-use crate::media::listing::{ContentFilter, media_content, media_list, media_set_list};
+use crate::media::listing::{
+    ContentFilter, MediaFilter, media_content, media_list, media_set_list,
+};
 use crate::media::{Inventory, PoolConfig};
 use crate::operations::catalog::{CatalogOptions, catalog};
 use crate::operations::inventory::{InventoryOptions, inventory};
@@ -244,7 +246,7 @@ fn golden_tapes_are_inventoried_and_catalogued_fast() {
             known.set_status(&uuid, Some(crate::media::MediaStatus::Full)).unwrap();
         }
     }
-    let ours = media_list(&world.state, &pools, None, 1_795_300_000).unwrap();
+    let ours = media_list(&world.state, &pools, &MediaFilter::default(), 1_795_300_000).unwrap().0;
     assert_eq!(serde_json::to_value(&ours).unwrap(), read("media-list.json"));
     let text = serde_json::to_string_pretty(&ours).unwrap();
     assert_eq!(text, std::fs::read_to_string(golden.join("tape/media-list.json")).unwrap().trim());

@@ -1,10 +1,10 @@
 //! `capstan prune-simulator`
 
 mod calendar;
-mod schedule;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use datastore::calendar::CalendarEvent;
 use datastore::prune::{Candidate, KeepOptions, Mark, Rule, select};
 use datastore::{BackupGroup, Namespace};
 use jiff::civil::{Date, DateTime};
@@ -13,7 +13,6 @@ use jiff::{Span, Timestamp};
 use serde::Serialize;
 
 use self::calendar::Calendar;
-use self::schedule::Schedule;
 use super::Outcome;
 use super::prune::{KeepArgs, reason};
 use crate::config::Places;
@@ -30,9 +29,9 @@ const AFTER_HELP: &str = "\
 A day shows the snapshots that stay: l kept by --keep-last, h hourly, d daily, w weekly, m monthly,
 y yearly, with a number if there are several; p protected; a dot if all of the day go.
 
-Schedules: hourly, daily, weekly, monthly, yearly, or times of day: 21:30, 6,18:00, 0/4:00 (every
-four hours), 8..18:00/30, 'mon..fri 22:00'. --every may be repeated. Nothing is read or removed
-unless a group is named, and nothing is ever removed.
+Schedules are calendar events: hourly, daily, weekly, monthly, yearly, or days and times: 21:30,
+6,18:00, 0/4:00 (every four hours), 8..18:0/30, 'mon..fri 22:00', 'sat *-*-1..7 3:00'. --every may be
+repeated. Nothing is read or removed unless a group is named, and nothing is ever removed.
 
 Examples:
   capstan prune-simulator --keep-daily 7 --keep-weekly 4 --keep-monthly 6
@@ -47,8 +46,8 @@ pub struct SimulatorArgs {
     #[arg(requires = "repository", conflicts_with_all = ["every", "days", "until", "after_each"])]
     group: Option<String>,
     /// When backups are made [default: daily]
-    #[arg(long, value_name = "SCHEDULE")]
-    every: Vec<Schedule>,
+    #[arg(long, value_name = "EVENT")]
+    every: Vec<CalendarEvent>,
     /// For how many days backups were made [default: as far as the options reach back]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=DAYS_MAX))]
     days: Option<i64>,
@@ -189,17 +188,18 @@ fn invent(args: &SimulatorArgs, keep: &KeepOptions, zone: &TimeZone) -> Result<V
         Some(until) => until.to_zoned(zone.clone()).context("--until is out of range")?.timestamp(),
         None => Timestamp::now(),
     };
-    let daily = || "daily".parse::<Schedule>().map_err(anyhow::Error::msg);
-    let schedules = if args.every.is_empty() { vec![daily()?] } else { args.every.clone() };
+    let events = if args.every.is_empty() { vec!["daily".parse()?] } else { args.every.clone() };
     let days = args.days.unwrap_or_else(|| reach_days(keep));
     let first: Date = zone
         .to_datetime(last)
         .date()
         .checked_sub(Span::new().days(days - 1))
         .context("--days reaches back too far")?;
+    let begin = first.to_zoned(zone.clone()).context("--days reaches back too far")?.timestamp();
     let mut times = Vec::new();
-    for schedule in &schedules {
-        times.extend(schedule.times(first, last, zone));
+    for event in &events {
+        let moments = event.between(begin.as_second() - 1, last.as_second(), zone);
+        times.extend(moments.take(SNAPSHOTS_MAX + 1));
         if times.len() > SNAPSHOTS_MAX {
             bail!("these are more than {SNAPSHOTS_MAX} snapshots; give a smaller --days");
         }

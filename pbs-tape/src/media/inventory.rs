@@ -13,7 +13,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::policy::PoolConfig;
 use super::set_members::MediaSet;
 use super::state::{StateDir, replace_file};
 use crate::error::{Error, Result};
@@ -370,14 +369,6 @@ impl Inventory {
         let contested =
             labels().any(|label| label.uuid != latest.uuid && label.ctime >= latest.ctime);
         (!contested).then_some(latest.uuid)
-    }
-
-    /// The name that a pool's template gives to a set.
-    pub fn set_name(&self, set: &Uuid, pool: &PoolConfig) -> String {
-        match self.set_start_time(set) {
-            Some(start) => pool.set_name(set, start),
-            None => set.to_string(),
-        }
     }
 
     fn update_entry(

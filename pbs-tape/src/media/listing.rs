@@ -1,11 +1,16 @@
 //! What is shown of tapes, sets and their content. Field names and meaning are those that operators
 //! and scripts know from the reference.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use changer::Place;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::catalog::{MediaCatalog, snapshot_list};
-use super::inventory::{Inventory, InventoryEntry, MediaStatus};
+use super::expiry::SetTimes;
+use super::inventory::{Inventory, InventoryEntry, Location, MediaStatus};
 use super::policy::PoolConfig;
 use super::pool::{MediaPool, Reach};
 use super::state::StateDir;
@@ -22,6 +27,10 @@ pub struct MediaListEntry {
     pub catalog: bool,
     /// When it was labelled.
     pub ctime: i64,
+    /// The slot or drive of its library, as that was asked last: `slot 3`, `drive 0`. Not a field of
+    /// the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub element: Option<String>,
     /// True if its data may be overwritten.
     pub expired: bool,
     /// Label text.
@@ -107,93 +116,178 @@ pub struct ContentFilter {
     pub backup_id: Option<String>,
 }
 
-/// All known tapes, or those of one pool. `pools` are the configured ones; with each, the status is
-/// what a job starting `now` would see.
+/// Which tapes are wanted; `None` everywhere is all.
+#[derive(Debug, Clone, Default)]
+pub struct MediaFilter {
+    /// Those that belong to this pool.
+    pub pool: Option<String>,
+    /// Those of this status.
+    pub status: Option<MediaStatus>,
+    /// Those in such a place.
+    pub place: Option<PlaceFilter>,
+    /// Those whose data may be overwritten (`true`), or those for which that is not so.
+    pub expired: Option<bool>,
+}
+
+/// Where a tape is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlaceFilter {
+    /// Exactly there.
+    Exactly(Location),
+    /// In any library.
+    Online,
+    /// In any vault.
+    Vault,
+}
+
+impl PlaceFilter {
+    fn holds(&self, location: &Location) -> bool {
+        match self {
+            PlaceFilter::Exactly(wanted) => wanted == location,
+            PlaceFilter::Online => matches!(location, Location::Online(_)),
+            PlaceFilter::Vault => matches!(location, Location::Vault(_)),
+        }
+    }
+}
+
+impl FromStr for PlaceFilter {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<PlaceFilter> {
+        match text {
+            "online" => Ok(PlaceFilter::Online),
+            "vault" => Ok(PlaceFilter::Vault),
+            exact => exact.parse().map(PlaceFilter::Exactly),
+        }
+    }
+}
+
+/// The known tapes that `filter` wants, pool by pool, in each in the order of the UUIDs. `pools` are the configured ones; with each, the
+/// status is what a job starting `now` would see. The second result tells of pools for which nobody
+/// can say that; their tapes are shown with what was decided about them.
 pub fn media_list(
     state: &StateDir,
     pools: &[PoolConfig],
-    only_pool: Option<&str>,
+    filter: &MediaFilter,
     now: i64,
-) -> Result<Vec<MediaListEntry>> {
+) -> Result<(Vec<MediaListEntry>, Vec<String>)> {
     let inventory = Inventory::load(state)?;
-    let mut list = Vec::new();
-    for config in pools.iter().filter(|pool| only_pool.is_none_or(|only| only == pool.name)) {
-        let mut pool = MediaPool::open(state, config.clone(), Reach::Anywhere)?;
-        pool.start_write_session(now, false)?;
-        for entry in inventory.entries().filter(|e| e.id.pool() == Some(&config.name)) {
-            let status = pool.status(entry);
-            let expired = pool.is_expired(entry, now);
-            list.push(list_entry(state, &inventory, Some(config), entry, status, expired));
-        }
+    let times = SetTimes::of(&inventory);
+    let places = Places::of(state, &inventory);
+    let mut views: BTreeMap<&str, (&PoolConfig, Option<MediaPool>)> = BTreeMap::new();
+    let mut odd = Vec::new();
+    for config in pools {
+        let preview = MediaPool::preview(inventory.clone(), config.clone(), Reach::Anywhere, now);
+        let view = match preview {
+            Ok((view, _)) => Some(view),
+            Err(e @ Error::MediaSetInconsistent { .. }) => {
+                odd.push(format!("pool {}: {e}", config.name));
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        views.insert(&config.name, (config, view));
     }
+    let mut list = Vec::new();
     for entry in inventory.entries() {
         let pool = entry.id.pool();
-        if only_pool.is_some_and(|only| pool != Some(only))
-            || pools.iter().any(|config| pool == Some(&config.name))
+        let view = pool.and_then(|pool| views.get(pool));
+        let (status, expired) = match view {
+            Some((_, Some(view))) => {
+                let expiry = view.expiry(entry, &times);
+                (view.status(entry), expiry.is_some_and(|expiry| expiry.is_over(now)))
+            }
+            _ => {
+                let computed = pool.map_or(MediaStatus::Writable, |_| MediaStatus::Unknown);
+                (entry.decided_status().unwrap_or(computed), false)
+            }
+        };
+        if filter.pool.is_some() && filter.pool.as_deref() != pool
+            || filter.status.is_some_and(|wanted| wanted != status)
+            || filter.place.as_ref().is_some_and(|place| !place.holds(&entry.location()))
+            || filter.expired.is_some_and(|wanted| wanted != expired)
         {
             continue;
         }
-        let status = match (entry.decided_status(), pool) {
-            (Some(decided), _) => decided,
-            (None, None) => MediaStatus::Writable,
-            (None, Some(_)) => MediaStatus::Unknown,
-        };
-        list.push(list_entry(state, &inventory, None, entry, status, false));
+        let set = entry.id.assigned_set();
+        list.push(MediaListEntry {
+            bytes_used: entry.bytes_used,
+            catalog: entry.id.is_empty() || MediaCatalog::exists(state, &entry.id.label.uuid),
+            ctime: entry.id.label.ctime,
+            element: places.element_of(entry),
+            expired,
+            label_text: entry.id.label.label_text.clone(),
+            location: entry.location().to_string(),
+            media_set_ctime: set.map(|set| set.ctime),
+            media_set_name: set.map(|set| {
+                let pool = view.map(|(config, _)| *config);
+                set_name(pool, &set.uuid, times.start(&set.uuid))
+            }),
+            media_set_uuid: set.map(|set| set.uuid),
+            pool: pool.map(str::to_string),
+            seq_nr: set.map(|set| set.seq_nr),
+            status,
+            uuid: entry.id.label.uuid,
+        });
     }
-    Ok(list)
+    let place = |pool: &Option<String>| {
+        pools.iter().position(|known| Some(&known.name) == pool.as_ref()).unwrap_or(pools.len())
+    };
+    list.sort_by_key(|media| place(&media.pool));
+    Ok((list, odd))
 }
 
-fn list_entry(
-    state: &StateDir,
-    inventory: &Inventory,
-    pool: Option<&PoolConfig>,
-    entry: &InventoryEntry,
-    status: MediaStatus,
-    expired: bool,
-) -> MediaListEntry {
-    let set = entry.id.assigned_set();
-    MediaListEntry {
-        bytes_used: entry.bytes_used,
-        catalog: entry.id.is_empty() || MediaCatalog::exists(state, &entry.id.label.uuid),
-        ctime: entry.id.label.ctime,
-        expired,
-        label_text: entry.id.label.label_text.clone(),
-        location: entry.location().to_string(),
-        media_set_ctime: set.map(|set| set.ctime),
-        media_set_name: set.map(|set| set_name(inventory, pool, &set.uuid, &set.pool)),
-        media_set_uuid: set.map(|set| set.uuid),
-        pool: entry.id.pool().map(str::to_string),
-        seq_nr: set.map(|set| set.seq_nr),
-        status,
-        uuid: entry.id.label.uuid,
+/// In which slot or drive of its library each tape was when that was asked last.
+#[derive(Default)]
+struct Places {
+    statuses: BTreeMap<String, changer::Status>,
+}
+
+impl Places {
+    fn of(state: &StateDir, inventory: &Inventory) -> Places {
+        let mut places = Places::default();
+        for entry in inventory.entries() {
+            let Location::Online(changer) = entry.location() else { continue };
+            if !places.statuses.contains_key(&changer)
+                && let Some(status) = state.changer_status(&changer).load()
+            {
+                places.statuses.insert(changer, status);
+            }
+        }
+        places
+    }
+
+    fn element_of(&self, entry: &InventoryEntry) -> Option<String> {
+        let Location::Online(changer) = entry.location() else { return None };
+        match self.statuses.get(&changer)?.find(&entry.id.label.label_text)? {
+            Place::Drive(drive) => Some(format!("drive {drive}")),
+            Place::Slot(slot) => Some(format!("slot {slot}")),
+            Place::ImportExport(slot) => Some(format!("import-export {slot}")),
+        }
     }
 }
 
-fn set_name(
-    inventory: &Inventory,
-    pool: Option<&PoolConfig>,
-    set: &Uuid,
-    pool_name: &str,
-) -> String {
-    match pool {
-        Some(pool) => inventory.set_name(set, pool),
-        None => inventory.set_name(set, &PoolConfig::new(pool_name)),
+fn set_name(pool: Option<&PoolConfig>, set: &Uuid, start: Option<i64>) -> String {
+    match (start, pool) {
+        (None, _) => set.to_string(),
+        (Some(start), Some(pool)) => pool.set_name(set, start),
+        (Some(start), None) => PoolConfig::new("").set_name(set, start),
     }
 }
 
 /// All known media sets.
 pub fn media_set_list(state: &StateDir, pools: &[PoolConfig]) -> Result<Vec<MediaSetListEntry>> {
     let inventory = Inventory::load(state)?;
+    let times = SetTimes::of(&inventory);
     Ok(inventory
         .media_sets()
         .into_iter()
         .map(|(set, pool_name)| MediaSetListEntry {
-            media_set_ctime: inventory.set_start_time(&set),
+            media_set_ctime: times.start(&set),
             media_set_name: set_name(
-                &inventory,
                 pools.iter().find(|pool| pool.name == pool_name),
                 &set,
-                &pool_name,
+                times.start(&set),
             ),
             media_set_uuid: set,
             pool: pool_name,
@@ -209,6 +303,7 @@ pub fn media_content(
     filter: &ContentFilter,
 ) -> Result<(Vec<MediaContentEntry>, Vec<String>)> {
     let inventory = Inventory::load(state)?;
+    let times = SetTimes::of(&inventory);
     let wanted = |wish: &Option<String>, value: &str| wish.as_deref().is_none_or(|w| w == value);
     let mut content = Vec::new();
     let mut without_catalog = Vec::new();
@@ -223,7 +318,7 @@ pub fn media_content(
             continue;
         }
         let pool = pools.iter().find(|pool| pool.name == set.pool);
-        let name = set_name(&inventory, pool, &set.uuid, &set.pool);
+        let name = set_name(pool, &set.uuid, times.start(&set.uuid));
         let list = match snapshot_list(state, &entry.id) {
             Ok(list) => list,
             Err(Error::CatalogMissing { tape }) => {

@@ -4,12 +4,13 @@
 //! * [`inventory`]: which tapes exist and where they are (`docs/formats/inventory.md`);
 //! * [`catalog`]: what is on each tape (`docs/formats/media-catalog.md`);
 //! * [`set`]: the tapes of one media set and their catalogs together;
-//! * [`pool`]: which tape is written next.
+//! * [`pool`]: which tape is written next; [`policy`] and [`expiry`]: by which rules.
 //!
 //! Nothing here talks to a drive. Everything can be rebuilt from the tapes themselves
 //! ([`crate::operations::catalog`]).
 
 pub mod catalog;
+pub mod expiry;
 pub mod inventory;
 pub mod listing;
 pub mod policy;
@@ -19,6 +20,7 @@ mod set_members;
 pub mod state;
 
 pub use catalog::MediaCatalog;
+pub use expiry::Expiry;
 pub use inventory::{Inventory, Location, MediaId, MediaStatus};
 pub use policy::{Allocation, PoolConfig, Retention};
 pub use pool::{MediaPool, Reach};

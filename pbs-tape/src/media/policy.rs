@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use datastore::calendar::CalendarEvent;
 use jiff::Timestamp;
 use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
@@ -13,21 +14,23 @@ use crate::error::{Error, Result};
 
 /// When a write session begins a new media set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub enum Allocation {
     /// Only when the current one can't be used.
     #[default]
     Continue,
     /// Every time.
     Always,
+    /// If this event has happened since the current one was started.
+    Event(Box<CalendarEvent>),
 }
 
 impl Allocation {
     /// The first moment after `start` at which a set that began then is to be left, if the policy
-    /// names moments.
-    pub(crate) fn next_event(&self, _start: i64) -> Option<i64> {
+    /// names moments and there is one. Events are those of the local time zone.
+    pub(crate) fn next_event(&self, start: i64) -> Option<i64> {
         match self {
             Allocation::Continue | Allocation::Always => None,
+            Allocation::Event(event) => event.next_after(start, &TimeZone::system()),
         }
     }
 }
@@ -39,21 +42,25 @@ impl FromStr for Allocation {
         match text {
             "continue" => Ok(Allocation::Continue),
             "always" => Ok(Allocation::Always),
-            other => Err(Error::BadArgument {
-                what: "allocation policy",
-                value: other.to_string(),
-                reason: "it must be 'continue' or 'always'".into(),
-            }),
+            event => match event.parse() {
+                Ok(event) => Ok(Allocation::Event(Box::new(event))),
+                Err(e) => Err(Error::BadArgument {
+                    what: "allocation policy",
+                    value: event.to_string(),
+                    reason: format!("it is neither 'continue' nor 'always', and {e}"),
+                }),
+            },
         }
     }
 }
 
 impl fmt::Display for Allocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Allocation::Continue => "continue",
-            Allocation::Always => "always",
-        })
+        match self {
+            Allocation::Continue => f.write_str("continue"),
+            Allocation::Always => f.write_str("always"),
+            Allocation::Event(event) => event.fmt(f),
+        }
     }
 }
 
@@ -266,7 +273,11 @@ mod tests {
         for text in ["keep", "overwrite", "3 days"] {
             assert_eq!(text.parse::<Retention>().unwrap().to_string(), text);
         }
-        assert!("sat 10:00".parse::<Allocation>().is_err());
+        for text in ["continue", "always", "sat 10:00", "weekly"] {
+            assert_eq!(text.parse::<Allocation>().unwrap().to_string(), text);
+        }
+        let error = "often".parse::<Allocation>().unwrap_err().to_string();
+        assert!(error.contains("'continue'") && error.contains("mon..fri"), "{error}");
     }
 
     #[test]

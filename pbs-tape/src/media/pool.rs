@@ -10,11 +10,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::catalog::MediaCatalog;
+use super::expiry::{Expiry, SetTimes, expiry};
 use super::inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus};
-use super::policy::{Allocation, PoolConfig, Retention};
+use super::policy::{Allocation, PoolConfig};
 use super::set_members::MediaSet;
 use super::state::{Lock, StateDir};
 use crate::error::{Error, Result};
@@ -52,7 +54,8 @@ pub enum Usability {
 }
 
 /// How [`MediaPool::allocate`] found the tape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TapeOrigin {
     /// It is the last tape of the current set.
     Current,
@@ -71,16 +74,42 @@ impl MediaPool {
         config: PoolConfig,
         reach: Reach,
     ) -> Result<MediaPool> {
-        let pool_lock = state.lock_pool(&config.name)?;
-        let mut pool = MediaPool::open(state, config, reach)?;
-        drop(pool_lock);
-        pool.set_lock = Some(state.lock_media_set(pool.current.uuid())?);
-        Ok(pool)
+        loop {
+            let pool_lock = state.lock_pool(&config.name)?;
+            let mut pool = MediaPool::open(state, config.clone(), reach.clone())?;
+            if let Some(set_lock) = state.try_lock_media_set(pool.current.uuid())? {
+                pool.set_lock = Some(set_lock);
+                return Ok(pool);
+            }
+            // Whoever holds the set may need the pool for another tape. Once the set is free, the
+            // pool may have a newer one: it is asked again. Waiting too long is an error.
+            drop(pool_lock);
+            drop(state.lock_media_set(pool.current.uuid())?);
+        }
     }
 
     /// Opens the pool to look at it.
     pub fn open(state: &StateDir, config: PoolConfig, reach: Reach) -> Result<MediaPool> {
-        let inventory = Inventory::load(state)?;
+        MediaPool::of(Inventory::load(state)?, config, reach)
+    }
+
+    /// The pool as a job that starts at `now` will find it, with the reason if that job begins a new
+    /// set. Nothing is locked, stored or loaded again: for listings and forecasts.
+    pub fn preview(
+        inventory: Inventory,
+        config: PoolConfig,
+        reach: Reach,
+        now: i64,
+    ) -> Result<(MediaPool, Option<String>)> {
+        let mut pool = MediaPool::of(inventory, config, reach)?;
+        let reason = pool.reason_for_new_set(now, false)?;
+        if reason.is_some() {
+            pool.current = MediaSet::new(Uuid::new_v4());
+        }
+        Ok((pool, reason))
+    }
+
+    fn of(inventory: Inventory, config: PoolConfig, reach: Reach) -> Result<MediaPool> {
         let current = match inventory.latest_set(&config.name) {
             Some(set) => inventory.media_set(&set)?,
             None => MediaSet::new(Uuid::new_v4()),
@@ -150,7 +179,7 @@ impl MediaPool {
             && let Some(event) = self.config.allocation.next_event(start)
             && event <= now
         {
-            return Ok(Some("policy calendar event".into()));
+            return Ok(Some(format!("policy calendar event '{}'", self.config.allocation)));
         }
         Ok(None)
     }
@@ -238,57 +267,23 @@ impl MediaPool {
         }
     }
 
-    /// True if a tape's data is no longer protected by the policy.
-    pub fn is_expired(&self, entry: &InventoryEntry, now: i64) -> bool {
-        self.status(entry) == MediaStatus::Full
-            && entry.id.assigned_set().is_some_and(|label| self.may_overwrite(label, now))
+    /// From when on a tape's data may be overwritten; `None` if it is not full.
+    pub fn expiry(&self, entry: &InventoryEntry, times: &SetTimes) -> Option<Expiry> {
+        let label = entry.id.assigned_set()?;
+        (self.status(entry) == MediaStatus::Full).then(|| expiry(&self.config, times, label))
     }
 
     /// True if the policy lets go of the data of a tape that carries this media-set label. The
     /// inventory need not know the set: what counts is the label found on the tape.
     pub fn may_overwrite(&self, label: &MediaSetLabel, now: i64) -> bool {
-        label.pool == self.config.name && self.expiry(label).is_some_and(|expiry| now >= expiry)
-    }
-
-    /// From when on the data of a full tape with this label may be overwritten; `None`: never.
-    fn expiry(&self, label: &MediaSetLabel) -> Option<i64> {
-        let protect = match &self.config.retention {
-            Retention::Keep => return None,
-            Retention::Overwrite => 0,
-            Retention::Protect(span) => i64::try_from(span.seconds()).unwrap_or(i64::MAX),
-        };
-        let start = self.inventory.set_start_time(&label.uuid).unwrap_or(label.ctime);
-        let last_use = match self.config.allocation {
-            Allocation::Always => start,
-            Allocation::Continue => match self.next_set_ctime(label) {
-                Some(next) => next,
-                None => self.config.allocation.next_event(start)?,
-            },
-        };
-        Some(last_use.saturating_add(protect))
-    }
-
-    /// When the pool began its next set after that of `label`: the smallest later time among the
-    /// labels of its other sets, reservations included (as the reference has it). A set that has left
-    /// the inventory, because its last tape was just taken, began when `label` says.
-    fn next_set_ctime(&self, label: &MediaSetLabel) -> Option<i64> {
-        let labels = || {
-            self.inventory
-                .entries()
-                .filter_map(|entry| entry.id.media_set_label.as_ref())
-                .filter(|other| other.pool == label.pool)
-        };
-        let known = labels().find(|other| other.uuid == label.uuid);
-        let set_ctime = known.unwrap_or(label).ctime;
-        labels()
-            .filter(|other| other.uuid != label.uuid && other.ctime > set_ctime)
-            .map(|other| other.ctime)
-            .min()
+        expiry(&self.config, &SetTimes::of(&self.inventory), label).is_over(now)
     }
 
     /// Chooses the tape to write on, and takes it into the current set if it is a new one. The
     /// inventory knows before the tape does.
     pub fn allocate(&mut self, now: i64) -> Result<(Uuid, TapeOrigin)> {
+        // An operator may have decided about a tape since the last time.
+        self.inventory.reload()?;
         if let Usability::LastTapeWritable(media) = self.usability()? {
             return Ok((media, TapeOrigin::Current));
         }
@@ -318,13 +313,15 @@ impl MediaPool {
     }
 
     /// The tape that [`MediaPool::allocate`] would choose; nothing is locked or changed.
-    pub fn guess_next(&self, now: i64) -> Option<Uuid> {
-        if let Ok(Usability::LastTapeWritable(media)) = self.usability() {
-            return Some(media);
+    pub fn guess_next(&self, now: i64) -> Option<(Uuid, TapeOrigin)> {
+        if let Usability::LastTapeWritable(media) = self.usability().ok()? {
+            return Some((media, TapeOrigin::Current));
         }
+        let as_origin = |origin| move |media| (media, origin);
         self.choose_empty()
-            .or_else(|| self.expired_candidates(now).first().map(|(media, _)| *media))
-            .or_else(|| self.choose_free())
+            .map(as_origin(TapeOrigin::Empty))
+            .or_else(|| Some((self.expired_candidates(now).first()?.0, TapeOrigin::Expired)))
+            .or_else(|| self.choose_free().map(as_origin(TapeOrigin::Free)))
     }
 
     fn choose_empty(&self) -> Option<Uuid> {
@@ -346,11 +343,15 @@ impl MediaPool {
     }
 
     fn expired_candidates(&self, now: i64) -> Vec<(Uuid, Uuid)> {
+        let times = SetTimes::of(&self.inventory);
+        let expired = |entry: &InventoryEntry| {
+            self.expiry(entry, &times).is_some_and(|expiry| expiry.is_over(now))
+        };
         let mut candidates: Vec<(i64, &str, Uuid, Uuid)> = self
             .inventory
             .entries()
             .filter(|entry| entry.id.pool() == Some(&self.config.name))
-            .filter(|entry| self.is_available(&entry.location()) && self.is_expired(entry, now))
+            .filter(|entry| self.is_available(&entry.location()) && expired(entry))
             .filter_map(|entry| {
                 let label = entry.id.assigned_set().filter(|l| l.uuid != *self.current.uuid())?;
                 let id = &entry.id.label;

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use pbs_tape::media::PoolConfig as Pool;
+use pbs_tape::media::listing::{MediaFilter, media_list};
 
 use super::configured::{self, Listed};
 use super::station;
 use crate::cli::Outcome;
 use crate::config::{Places, PoolConfig, Tape, check_name};
 use crate::output::{OutputArgs, bytes, table};
+use crate::progress::Bar;
 
 /// Media pools: cartridges for one purpose
 #[derive(Debug, Subcommand)]
@@ -27,7 +29,8 @@ struct Policy {
     /// The drive that its jobs use unless told otherwise
     #[arg(long, value_name = "NAME")]
     drive: Option<String>,
-    /// When a new media set begins: continue (only when it must), always
+    /// When a new media set begins: continue (only when it must), always, or a calendar event such as
+    /// 'mon 3:00' or monthly
     #[arg(long, value_name = "POLICY")]
     allocation: Option<String>,
     /// How long media sets are kept: keep, overwrite, or a time span such as '2 weeks'
@@ -214,7 +217,8 @@ pub fn print_media(places: &Places, pool: Option<&str>, output: OutputArgs) -> R
     let tape: Tape = places.load()?;
     let state = station::state(places)?;
     let now = datastore::time::now();
-    let list = pbs_tape::media::listing::media_list(&state, &all(&tape)?, pool, now)?;
+    let filter = MediaFilter { pool: pool.map(str::to_owned), ..MediaFilter::default() };
+    let (list, odd) = media_list(&state, &all(&tape)?, &filter, now)?;
     output.print(&list, |list| {
         let mut sorted: Vec<_> = list.iter().collect();
         sorted.sort_by(|a, b| a.label_text.cmp(&b.label_text));
@@ -248,5 +252,9 @@ pub fn print_media(places: &Places, pool: Option<&str>, output: OutputArgs) -> R
         ];
         table(&header, rows)
     })?;
-    Ok(Outcome::Complete)
+    let bar = Bar::bytes("list");
+    for line in &odd {
+        bar.warn(line);
+    }
+    Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }

@@ -122,26 +122,6 @@ fn label_texts_may_be_ambiguous() {
 }
 
 #[test]
-fn the_latest_set_is_found_or_contested() {
-    let (_folder, state) = state();
-    let sets = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
-    let with = |labels: &[(usize, u64, i64)]| {
-        let _ = std::fs::remove_file(state.inventory_file());
-        let mut inventory = Inventory::load(&state).unwrap();
-        for (set, seq_nr, ctime) in labels {
-            let id = in_set(label("TT", Some("p1")), sets[*set], *seq_nr, *ctime);
-            inventory.store(id, false).unwrap();
-        }
-        inventory.latest_set("p1")
-    };
-    assert_eq!(with(&[]), None);
-    assert_eq!(with(&[(0, 0, 10), (1, 0, 20), (2, 0, 30)]), Some(sets[2]));
-    assert_eq!(with(&[(0, 0, 10), (1, 0, 10)]), None);
-    assert_eq!(with(&[(0, 5, 50), (1, 1, 10), (2, 0, 20)]), Some(sets[0]));
-    assert_eq!(with(&[(0, 0, 10), (0, 1, 10)]), Some(sets[0]));
-}
-
-#[test]
 fn two_tapes_at_one_place_are_an_error() {
     let (_folder, state) = state();
     let mut inventory = Inventory::load(&state).unwrap();

@@ -1,7 +1,10 @@
-//! The worked cases of the rules, as tables.
+//! The rules one by one. Their worked cases, and a plain model of them all, are in files of their own.
 
 use super::*;
 use crate::format::label::MediaLabel;
+
+mod model;
+mod worked_cases;
 
 struct World {
     _folder: tempfile::TempDir,
@@ -57,59 +60,13 @@ impl World {
     }
 }
 
+fn is_expired(pool: &MediaPool, media: &Uuid, now: i64) -> bool {
+    let entry = pool.inventory().get(media).unwrap();
+    pool.expiry(entry, &SetTimes::of(pool.inventory())).is_some_and(|expiry| expiry.is_over(now))
+}
+
 fn set_full(pool: &mut MediaPool, media: &Uuid) {
     pool.inventory_mut().set_status(media, Some(MediaStatus::Full)).unwrap();
-}
-
-#[test]
-fn a_pool_without_tapes_has_nothing_to_write_on() {
-    let world = World::new("continue", "keep");
-    let (mut pool, reason) = world.session(10);
-    assert_eq!(reason, None);
-    assert!(pool.current_set().is_empty());
-    assert_eq!(pool.usability().unwrap(), Usability::NeedsTape);
-    let error = pool.allocate(10).unwrap_err();
-    assert!(matches!(error, Error::NoUsableMedia { .. }), "{error}");
-    assert_eq!(pool.guess_next(10), None);
-}
-
-#[test]
-fn tapes_are_used_one_after_the_other() {
-    let world = World::new("continue", "keep");
-    let first = world.tape("T1", Some("p1"), 0);
-    let second = world.tape("T2", Some("p1"), 1);
-    let (mut pool, _) = world.session(10);
-    assert_eq!(pool.guess_next(10), Some(first));
-    assert_eq!(pool.allocate(10).unwrap(), (first, TapeOrigin::Empty));
-    assert_eq!(pool.allocate(10).unwrap(), (first, TapeOrigin::Current));
-    set_full(&mut pool, &first);
-    assert_eq!(pool.allocate(11).unwrap(), (second, TapeOrigin::Empty));
-    let label = pool.inventory().get(&second).unwrap().id.media_set_label.clone().unwrap();
-    assert_eq!((label.seq_nr, label.ctime, label.pool.as_str()), (1, 11, "p1"));
-    assert!(MediaCatalog::exists(&world.state, &second));
-    set_full(&mut pool, &second);
-    assert!(matches!(pool.allocate(12), Err(Error::NoUsableMedia { .. })));
-    drop(pool);
-    // The next job goes on with the same set.
-    let (pool, reason) = world.session(20);
-    assert_eq!((pool.current_set().members().len(), reason), (2, None));
-}
-
-#[test]
-fn always_with_a_time_span_reuses_a_tape_when_it_expires() {
-    let world = World::new("always", "12s");
-    let tape = world.tape("T1", Some("p1"), 0);
-    let (mut pool, _) = world.session(10);
-    assert_eq!(pool.allocate(10).unwrap().0, tape);
-    set_full(&mut pool, &tape);
-    assert!(pool.allocate(15).is_err());
-    drop(pool);
-    let (mut pool, reason) = world.session(20);
-    assert_eq!(reason.as_deref(), Some("policy is 'always'"));
-    assert!(pool.allocate(20).is_err());
-    assert!(pool.allocate(21).is_err());
-    assert_eq!(pool.allocate(22).unwrap(), (tape, TapeOrigin::Expired));
-    assert_eq!(pool.inventory().get(&tape).unwrap().id.media_set_label.as_ref().unwrap().seq_nr, 0);
 }
 
 #[test]
@@ -130,52 +87,12 @@ fn continue_protects_until_there_is_a_newer_set() {
     let world = World::new("continue", "5s");
     let (old, new) = (world.tape("T1", Some("p1"), 0), world.tape("T2", Some("p1"), 0));
     world.put_into_set(&old, Uuid::new_v4(), 0, 10);
-    let pool = world.open();
-    let entry = |uuid: &Uuid| pool.inventory().get(uuid).unwrap().clone();
-    assert!(!pool.is_expired(&entry(&old), 1_000_000));
-    drop(pool);
+    assert!(!is_expired(&world.open(), &old, 1_000_000));
     world.put_into_set(&new, Uuid::new_v4(), 0, 100);
     let pool = world.open();
-    let entry = |uuid: &Uuid| pool.inventory().get(uuid).unwrap().clone();
-    assert!(!pool.is_expired(&entry(&old), 104));
-    assert!(pool.is_expired(&entry(&old), 105));
-    assert!(!pool.is_expired(&entry(&new), 1_000_000), "the current tape is writable, not full");
-}
-
-#[test]
-fn an_offline_tape_is_writable_only_for_a_stand_alone_drive() {
-    let mut world = World::new("continue", "keep");
-    let tape = world.tape("T1", Some("p1"), 0);
-    world.put_into_set(&tape, Uuid::new_v4(), 0, 10);
-    assert_eq!(world.open().usability().unwrap(), Usability::LastTapeWritable(tape));
-    world.reach = Reach::Changer("c1".into());
-    assert_eq!(world.open().usability().unwrap(), Usability::NeedsTape);
-    let mut inventory = Inventory::load(&world.state).unwrap();
-    inventory.set_location(&tape, Location::Vault("v".into())).unwrap();
-    assert!(world.open().usability().is_err());
-    let (pool, reason) = world.session(20);
-    assert!(reason.unwrap().contains("offsite"));
-    assert!(pool.current_set().is_empty());
-}
-
-#[test]
-fn only_the_last_tape_of_a_set_is_writable() {
-    let world = World::new("continue", "keep");
-    let (first, second) = (world.tape("T1", Some("p1"), 0), world.tape("T2", Some("p1"), 0));
-    let set = Uuid::new_v4();
-    world.put_into_set(&second, set, 1, 11);
-    let (_, reason) = world.session(20);
-    assert!(reason.unwrap().contains("incomplete"));
-    world.put_into_set(&first, set, 0, 10);
-    let pool = world.open();
-    assert_eq!(pool.usability().unwrap(), Usability::LastTapeWritable(second));
-    assert_eq!(pool.status(pool.inventory().get(&first).unwrap()), MediaStatus::Full);
-    drop(pool);
-    for status in [MediaStatus::Damaged, MediaStatus::Retired] {
-        world.status(&first, status);
-        let (_, reason) = world.session(20);
-        assert!(reason.unwrap().contains(&status.to_string()));
-    }
+    assert!(!is_expired(&pool, &old, 104));
+    assert!(is_expired(&pool, &old, 105));
+    assert!(!is_expired(&pool, &new, 1_000_000), "the current tape is writable, not full");
 }
 
 #[test]
@@ -265,4 +182,55 @@ fn what_is_found_on_a_tape_is_overwritten_only_if_the_policy_lets_go() {
             }
         }
     }
+}
+
+/// What an event policy means for the start of a session and for expiry.
+#[test]
+fn an_event_begins_a_new_set_and_lets_the_old_one_expire() {
+    let world = World::new("minutely UTC", "20s");
+    let (old, new) = (world.tape("T1", Some("p1"), 0), world.tape("T2", Some("p1"), 1));
+    let (mut pool, reason) = world.session(70);
+    assert_eq!((reason, pool.allocate(70).unwrap().0), (None, old));
+    drop(pool);
+    // The event after the start is at 120.
+    assert_eq!(world.session(119).1, None);
+    let (mut pool, reason) = world.session(120);
+    assert!(reason.unwrap().contains("minutely"));
+    assert!(!is_expired(&pool, &old, 139));
+    assert!(is_expired(&pool, &old, 140), "the event and the span after it");
+    assert_eq!(pool.allocate(130).unwrap(), (new, TapeOrigin::Empty));
+    // Now the pool has a newer set: what counts is when that one began.
+    assert!(!is_expired(&pool, &old, 149));
+    assert!(is_expired(&pool, &old, 150));
+}
+
+/// Two programs at one pool: the second waits for the set, and by then the pool may have a newer one.
+#[test]
+fn who_waited_for_a_set_gets_the_one_that_is_the_latest_then() {
+    let world = World::new("continue", "keep");
+    let (first, second) = (world.tape("T1", Some("p1"), 0), world.tape("T2", Some("p1"), 0));
+    let (old, new) = (Uuid::new_v4(), Uuid::new_v4());
+    world.put_into_set(&first, old, 0, 10);
+    let other_job = world.open();
+    assert_eq!(other_job.current_set().uuid(), &old);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| *world.open().current_set().uuid());
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        world.put_into_set(&second, new, 0, 20);
+        drop(other_job);
+        assert_eq!(waiting.join().unwrap(), new);
+    });
+}
+
+#[test]
+fn what_an_operator_decides_counts_for_the_job_that_runs() {
+    let world = World::new("continue", "keep");
+    let (first, second) = (world.tape("T1", Some("p1"), 0), world.tape("T2", Some("p1"), 1));
+    let (mut pool, _) = world.session(10);
+    assert_eq!(pool.allocate(10).unwrap().0, first);
+    world.status(&first, MediaStatus::Full);
+    assert_eq!(pool.allocate(11).unwrap().0, second);
+    world.status(&second, MediaStatus::Damaged);
+    let error = pool.allocate(12).unwrap_err().to_string();
+    assert!(error.contains("T2 is damaged"), "{error}");
 }
