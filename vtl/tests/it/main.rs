@@ -15,6 +15,7 @@ mod generations;
 mod host;
 mod hosts;
 mod interchange;
+mod mistakes;
 mod model;
 mod pages;
 mod partitions;
