@@ -7,6 +7,12 @@ pub(crate) fn now_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Milliseconds since 1970 now, 0 on a clock before that.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// `YYYYMMDD` of a moment, in the proleptic Gregorian calendar.
 pub(crate) fn yyyymmdd(epoch: u64) -> String {
     // Days are counted from 0000-03-01, so that a leap day ends its year; 400 years have 146097

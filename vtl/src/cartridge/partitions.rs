@@ -97,6 +97,13 @@ impl Cartridge {
         }
         Ok(())
     }
+
+    /// Makes the tape blank, with one partition of so many 65535ths of the whole. `cartridge.json` says so once
+    /// nothing is recorded any more, so no crash leaves more on the tape than it has room for.
+    pub fn set_capacity(&mut self, proportion: u16) -> Result<()> {
+        self.state.scale_capacity(proportion);
+        self.format(&[])
+    }
 }
 
 impl ObjectLog {

@@ -62,6 +62,12 @@ pub(crate) struct CartridgeState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_bytes: Vec<u64>,
     pub write_protected: bool,
+    /// A host wants it never to be written (PERSWP).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub persistently_protected: bool,
+    /// Capacity before SET CAPACITY cut it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_capacity_bytes: Option<u64>,
     /// Seconds since 1970.
     pub created: u64,
     #[serde(default)]
@@ -140,6 +146,8 @@ impl CartridgeState {
             early_warning_bytes: early_warning_bytes(capacity_bytes),
             partition_bytes: Vec::new(),
             write_protected: false,
+            persistently_protected: false,
+            whole_capacity_bytes: None,
             created: crate::date::now_epoch(),
             load_count: 0,
             last_drives: Vec::new(),
@@ -217,6 +225,16 @@ impl CartridgeState {
             early_warning_bytes(capacity)
         };
         capacity.saturating_sub(zone)
+    }
+
+    /// Uses so many 65535ths of the whole tape from here on.
+    pub fn scale_capacity(&mut self, proportion: u16) {
+        let whole = self.whole_capacity_bytes.unwrap_or(self.capacity_bytes);
+        let part = u128::from(whole) * u128::from(proportion) / u128::from(u16::MAX);
+        let part = u64::try_from(part).unwrap_or(whole).clamp(CAPACITY_BYTES_MIN.min(whole), whole);
+        self.whole_capacity_bytes = (part < whole).then_some(whole);
+        self.capacity_bytes = part;
+        self.early_warning_bytes = early_warning_bytes(part);
     }
 
     /// Notes that a drive threads the cartridge.

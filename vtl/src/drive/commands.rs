@@ -4,8 +4,8 @@ use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{
-    Drive, Medium, access_order, attributes, density, log_pages, medium, mode_pages, motion,
-    security, threaded, transfer, verify, work,
+    Drive, Medium, access_order, attributes, capacity, density, echo, log_pages, medium,
+    mode_pages, motion, security, threaded, timestamp, transfer, verify, work, write_protection,
 };
 use crate::faults::{Context, Effect};
 use crate::generation::BLOCK_BYTES_MAX;
@@ -18,7 +18,6 @@ use crate::unit::{self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, St
 /// the index can address.
 const OBJECT_MAX: u64 = (1 << 40) - 1;
 
-// Left for later: SET CAPACITY, ALLOW OVERWRITE. Until then 5/20/00.
 const COMMANDS: &[Entry<Drive>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REWIND, [0x01, 0, 0, 0, 0], work::rewind),
@@ -27,6 +26,7 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(READ_BLOCK_LIMITS, [0x01, 0, 0, 0, 0], read_block_limits),
     command!(READ_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::read),
     command!(WRITE_6, [0x01, 0xff, 0xff, 0xff, 0], transfer::write),
+    command!(SET_CAPACITY, [0x01, 0, 0xff, 0xff, 0], capacity::set),
     command!(WRITE_FILEMARKS_6, [0x03, 0xff, 0xff, 0xff, 0], transfer::write_filemarks),
     command!(SPACE_6, [0x0f, 0xff, 0xff, 0xff, 0], work::space),
     command!(INQUIRY, [0x01, 0xff, 0xff, 0xff, 0], inquiry),
@@ -41,6 +41,8 @@ const COMMANDS: &[Entry<Drive>] = &[
     command!(PREVENT_ALLOW_MEDIUM_REMOVAL, [0, 0, 0, 0x03, 0], medium::prevent_allow),
     command!(LOCATE_10, [0x07, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0], work::locate_10),
     command!(READ_POSITION, [0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, 0], motion::read_position),
+    command!(WRITE_BUFFER, [0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0], echo::write),
+    command!(READ_BUFFER, [0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0], echo::read),
     command!(REPORT_DENSITY_SUPPORT, [0x03, 0, 0, 0, 0, 0, 0xff, 0xff, 0], density::report),
     command!(LOG_SELECT, [0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], log_pages::select),
     command!(LOG_SENSE, [0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], log_pages::sense),
@@ -59,6 +61,11 @@ const COMMANDS: &[Entry<Drive>] = &[
     reserve_out!(0x04),
     reserve_out!(0x05),
     reserve_out!(0x06),
+    command!(
+        ALLOW_OVERWRITE,
+        [0, 0x0f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        write_protection::allow_overwrite
+    ),
     command!(
         READ_ATTRIBUTE,
         [0x1f, 0, 0, 0, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0],
@@ -99,9 +106,21 @@ const COMMANDS: &[Entry<Drive>] = &[
     ),
     command!(
         MAINTENANCE_IN,
+        action 0x0f,
+        [0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        timestamp::report
+    ),
+    command!(
+        MAINTENANCE_IN,
         action 0x1d,
         [0x9d, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x07, 0],
         access_order::receive
+    ),
+    command!(
+        MAINTENANCE_OUT,
+        action 0x0f,
+        [0x0f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        timestamp::set
     ),
     command!(
         MAINTENANCE_OUT,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use scsi::Sense;
 use scsi::command::protection::Protection;
 
-use super::{Drive, DriveRecord};
+use super::write_protection::Overwrite;
+use super::{Drive, DriveRecord, Medium};
 use crate::unit::{Attentions, Nexus};
 
 /// One host's part.
@@ -19,7 +20,12 @@ pub(super) struct HostState {
     pub prevents_removal: bool,
     /// The check values that travel with its blocks. Lost with the session and on reset.
     pub protection: Protection,
+    /// What it sent with WRITE BUFFER to get it back.
+    pub echo: Vec<u8>,
 }
+
+/// REWIND ON RESET 01b (SSC-5 §8.5.6).
+const REWIND: u8 = 1;
 
 /// All hosts that the drive knows.
 #[derive(Debug, Default)]
@@ -42,9 +48,12 @@ impl Hosts {
         self.0.get(&nexus).map_or(Protection::default(), |host| host.protection)
     }
 
-    /// Block protection is off for every host.
+    /// Block protection is off for every host, and nobody's buffer holds anything.
     pub fn forget_protection(&mut self) {
-        self.0.values_mut().for_each(|host| host.protection = Protection::default());
+        for host in self.0.values_mut() {
+            host.protection = Protection::default();
+            host.echo.clear();
+        }
     }
 
     /// True if a host wants the cartridge to stay.
@@ -90,15 +99,24 @@ impl Drive {
     }
 
     /// LOGICAL UNIT RESET (SAM-5 §6.3.3): settings are as after power on, nobody prevents removal,
-    /// every host is told. Tape and data stay as they are.
+    /// every host is told. Data stays as it is, and the tape where it is, unless REWIND ON RESET wants it at its
+    /// beginning.
     pub(super) fn reset_unit(&mut self) {
-        let DriveRecord { load, position, unloaded, .. } = self.record;
         let kept = self.record.clone();
+        let (mut partition, mut position) = (kept.partition, kept.position);
+        if kept.rewind_on_reset == REWIND
+            && let Medium::Threaded(cartridge) = &mut self.medium
+        {
+            cartridge.select_partition(0);
+            (partition, position) = (0, 0);
+        }
         self.record = DriveRecord {
-            load,
+            load: kept.load,
             position,
-            partition: kept.partition,
-            unloaded,
+            partition,
+            unloaded: kept.unloaded,
+            timestamp_set: kept.timestamp_set,
+            timestamp_zero_ms: kept.timestamp_zero_ms,
             alerts: kept.alerts,
             written_bytes: kept.written_bytes,
             read_bytes: kept.read_bytes,
@@ -110,6 +128,7 @@ impl Drive {
         self.reservations.reset();
         self.encryption.forget_keys();
         self.hosts.forget_protection();
+        self.overwrite = Overwrite::Refused;
         self.attentions.raise(Attentions::RESET, None);
     }
 }

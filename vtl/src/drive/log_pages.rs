@@ -132,8 +132,8 @@ fn device_status(drive: &Drive, activity: Option<Activity>) -> [u8; 4] {
     match &drive.medium {
         Medium::Empty => [valid, EMPTY, 0, alerts],
         Medium::Unloaded | Medium::Refused(_) => [valid, MEDIUM_PRESENT, doing, alerts],
-        Medium::Threaded(cartridge) => {
-            let protected = if cartridge.state.write_protected { WRITE_PROTECTED } else { 0 };
+        Medium::Threaded(_) => {
+            let protected = if drive.is_write_protected() { WRITE_PROTECTED } else { 0 };
             [valid | MEDIUM_ACCESSIBLE | protected, MEDIUM_MOUNTED, doing, alerts]
         }
     }

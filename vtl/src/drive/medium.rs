@@ -3,8 +3,8 @@
 use scsi::Sense;
 
 use super::work::Activity;
+use super::write_protection::{check_formattable, check_writable, refuse_worm};
 use super::{Drive, Medium, alert, threaded, transfer};
-use crate::cartridge::Purpose;
 use crate::robot::Robot;
 use crate::timing;
 use crate::unit::{Command, Done};
@@ -88,19 +88,10 @@ pub(super) fn prevent_allow(drive: &mut Drive, command: &mut Command<'_, '_>) ->
     Ok(())
 }
 
-/// A WORM tape is never erased, wherever it stands.
-fn refuse_worm(drive: &mut Drive) -> Done {
-    if threaded(&mut drive.medium)?.state.purpose == Purpose::Worm {
-        drive.raise_alert(alert::WORM_OVERWRITE);
-        return Err(Sense::WORM_OVERWRITE.into());
-    }
-    Ok(())
-}
-
 /// ERASE: the tape ends at the position. LONG needs no more: what is cut off is gone from the file.
 pub(super) fn erase(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
     refuse_worm(drive)?;
-    transfer::check_writable(drive)?;
+    check_writable(drive)?;
     let position = drive.record.position;
     let cartridge = threaded(&mut drive.medium)?;
     transfer::note_change(&mut drive.wrote, cartridge);
@@ -112,8 +103,7 @@ pub(super) fn erase(drive: &mut Drive, _: &mut Command<'_, '_>) -> Done {
 /// FORMAT MEDIUM: to one partition (0), or to those that page 11h asks for (1, and 2, which formats
 /// to one before). Without a question it keeps those that there are.
 pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    refuse_worm(drive)?;
-    transfer::check_writable(drive)?;
+    check_formattable(drive)?;
     if drive.record.position != 0 || drive.record.partition != 0 {
         return Err(Sense::NOT_AT_BEGINNING.into());
     }

@@ -8,10 +8,12 @@
 mod access_order;
 mod attributes;
 mod blocks;
+mod capacity;
 mod cipher;
 mod cleaning;
 mod commands;
 mod density;
+mod echo;
 mod encryption;
 mod faults;
 mod hosts;
@@ -24,11 +26,13 @@ mod record;
 mod security;
 pub(crate) mod slots;
 mod streaming;
+mod timestamp;
 mod transfer;
 mod usage;
 mod verify;
 mod volume_statistics;
 mod work;
+mod write_protection;
 
 use std::fs::File;
 use std::path::Path;
@@ -58,6 +62,7 @@ use crate::unit::name::Unit;
 use crate::unit::reservation::Reservations;
 use crate::unit::{Attentions, Done, Nexus, Stop};
 use work::Work;
+use write_protection::Overwrite;
 
 pub(crate) use record::{DriveRecord, RecordFile};
 
@@ -92,6 +97,8 @@ pub(crate) struct Drive {
     asking: Nexus,
     /// The list that a host gave to be ordered, in order.
     access_order: Vec<Segment>,
+    /// What may be written over in append-only mode.
+    overwrite: Overwrite,
     /// The value of the robot's change counter that the medium was last compared at.
     seen_changes: Option<u64>,
     /// The recorded data changed since the cartridge was threaded.
@@ -233,6 +240,7 @@ impl Drive {
             staging: Staging::default(),
             asking: Nexus::LOCAL,
             access_order: Vec::new(),
+            overwrite: Overwrite::default(),
             seen_changes: None,
             wrote: false,
             work: None,
@@ -282,6 +290,7 @@ impl Drive {
             self.record.partition = 0;
             self.record.layout = None;
             self.record.unloaded = false;
+            self.record.protected_until_unload = false;
             self.hosts.allow_removal();
             // A new cartridge is told when it is ready, and an empty drive is not told at all.
             self.attentions.withdraw(&Sense::MEDIUM_CHANGED);
@@ -360,6 +369,7 @@ impl Drive {
     fn unthread(&mut self) -> Result<()> {
         self.record.position = 0;
         self.record.partition = 0;
+        self.record.protected_until_unload = false;
         self.encryption.demounted();
         self.access_order.clear();
         match std::mem::replace(&mut self.medium, Medium::Unloaded) {
@@ -395,6 +405,7 @@ impl Drive {
     }
 
     fn settle_record(&mut self) -> Done {
+        self.settle_overwrite();
         // A reset that this machine was not told of is a power on to its next program.
         let waits = |sense| self.attentions.waits(Nexus::LOCAL, sense);
         self.record.power_on_waits = waits(&Sense::POWER_ON) || waits(&Attentions::RESET);

@@ -7,9 +7,9 @@ use scsi::Sense;
 use scsi::command::protection::{self, Protection};
 
 use super::layout::{self, Layout};
-use super::{Drive, Medium, protection_methods};
+use super::{Drive, DriveRecord, Medium, protection_methods, threaded};
 use crate::cartridge::Purpose;
-use crate::generation::{Access, BLOCK_BYTES_MAX, Generation};
+use crate::generation::{BLOCK_BYTES_MAX, Generation};
 use crate::unit::mode_pages::{self, ModePages, PageCode, Values};
 use crate::unit::{Command, Done};
 
@@ -21,8 +21,11 @@ const DATA_COMPRESSION: PageCode = (0x0f, 0);
 const DEVICE_CONFIGURATION: PageCode = (0x10, 0);
 const DEVICE_CONFIGURATION_EXTENSION: PageCode = (0x10, 0x01);
 const MEDIUM_PARTITION: PageCode = (0x11, 0);
+const POWER_CONDITION: PageCode = (0x1a, 0);
 const INFORMATIONAL_EXCEPTIONS: PageCode = (0x1c, 0);
 const MEDIUM_CONFIGURATION: PageCode = (0x1d, 0);
+/// A page of the IBM family: its last bit says that the drive encrypts.
+const VENDOR_FEATURES: PageCode = (0x24, 0);
 
 /// Ascending.
 const PAGES: &[PageCode] = &[
@@ -34,8 +37,10 @@ const PAGES: &[PageCode] = &[
     DEVICE_CONFIGURATION,
     DEVICE_CONFIGURATION_EXTENSION,
     MEDIUM_PARTITION,
+    POWER_CONDITION,
     INFORMATIONAL_EXCEPTIONS,
     MEDIUM_CONFIGURATION,
+    VENDOR_FEATURES,
 ];
 
 /// The same without block protection, which came with LTO-5.
@@ -47,14 +52,35 @@ const PAGES_UNPROTECTED: &[PageCode] = &[
     DEVICE_CONFIGURATION,
     DEVICE_CONFIGURATION_EXTENSION,
     MEDIUM_PARTITION,
+    POWER_CONDITION,
     INFORMATIONAL_EXCEPTIONS,
     MEDIUM_CONFIGURATION,
+    VENDOR_FEATURES,
 ];
 
 const D_SENSE: u8 = 0x04;
 const DCE: u8 = 0x80;
 const DCC: u8 = 0x40;
 const DDE: u8 = 0x80;
+/// Page 10h, byte 8: READ tells of early warning.
+const REW: u8 = 0x01;
+/// Page 10h, byte 8: logical object identifiers are supported.
+const OBJECTS_SUPPORTED: u8 = 0x40;
+/// Page 10h, byte 10: end of data is generated, early warning synchronises, software write protection.
+const EEG: u8 = 0x10;
+const SEW: u8 = 0x08;
+const SWP: u8 = 0x04;
+/// Page 10h, byte 15: WORM tampering is told; what a reset does to the position; associated and persistent write
+/// protection.
+const WTRE: u8 = 0x80;
+const REWIND_ON_RESET: u8 = 0x18;
+const ASOCWP: u8 = 0x04;
+const PERSWP: u8 = 0x02;
+/// Page 10h/01h, byte 5: the write mode.
+const WRITE_MODE: u8 = 0xf0;
+const WRITE_MODE_APPEND_ONLY: u8 = 0x10;
+/// Page 24h, last byte.
+const ENCRYPTS: u8 = 0x01;
 const WRITE_PROTECTED: u8 = 0x80;
 const BUFFERED: u8 = 0x10;
 /// Density code in MODE SELECT: leave as it is.
@@ -69,9 +95,8 @@ impl ModePages for Drive {
             Purpose::Worm => facts.medium_type_worm.unwrap_or(facts.medium_type),
             _ => facts.medium_type,
         };
-        let read_only = cartridge.state.write_protected
-            || self.generation().access(cartridge.state.generation) != Access::ReadWrite;
-        [medium_type, buffered | if read_only { WRITE_PROTECTED } else { 0 }]
+        let protected = if self.is_write_protected() { WRITE_PROTECTED } else { 0 };
+        [medium_type, buffered | protected]
     }
 
     fn block_descriptor(&self) -> Option<[u8; 8]> {
@@ -111,15 +136,18 @@ impl ModePages for Drive {
                 let enabled = if compression { DCE } else { 0 };
                 vec![enabled | DCC, DDE, 0, 0, 0, 1, 0, 0, 0, 1]
             }
-            (DEVICE_CONFIGURATION, true) => vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff],
-            (DEVICE_CONFIGURATION, false) => {
-                vec![0, 0, 0, 0, 0, 0x64, 0x40, 0, 0x18, 0, 0, 0, u8::from(compression), 0x80]
+            (DEVICE_CONFIGURATION, true) => {
+                let protection = REWIND_ON_RESET | ASOCWP | PERSWP;
+                vec![0, 0, 0, 0, 0, 0, REW, 0, SWP, 0, 0, 0, 0xff, protection]
             }
-            (DEVICE_CONFIGURATION_EXTENSION, true) => vec![0, 0, 0xff, 0xff],
+            (DEVICE_CONFIGURATION, false) => self.device_configuration(default),
+            (DEVICE_CONFIGURATION_EXTENSION, true) => vec![0, WRITE_MODE, 0xff, 0xff],
             (DEVICE_CONFIGURATION_EXTENSION, false) => {
                 let [high, low] = pews_mb.to_be_bytes();
-                // Write mode 0, short erase mode 2: ERASE without LONG ends the tape there.
-                vec![0, 0x02, high, low]
+                let append_only = self.record.append_only && !default;
+                let write_mode = if append_only { WRITE_MODE_APPEND_ONLY } else { 0 };
+                // Short erase mode 2: ERASE without LONG ends the tape there.
+                vec![0, write_mode | 0x02, high, low]
             }
             (MEDIUM_PARTITION, true) => layout::changeable(self.cartridge_state()),
             (MEDIUM_PARTITION, false) => {
@@ -133,10 +161,76 @@ impl ModePages for Drive {
                 }
                 _ => Vec::new(),
             },
+            (VENDOR_FEATURES, false) => vec![0, 0, 0, 0, 0, ENCRYPTS],
             _ => Vec::new(),
         };
         body.resize(body_length(code), 0);
         body
+    }
+}
+
+impl Drive {
+    /// Page 10h behind its header, without what may be changed for `default`.
+    fn device_configuration(&self, default: bool) -> Vec<u8> {
+        let record = &self.record;
+        let flag = |on: bool, bit: u8| if on && !default { bit } else { 0 };
+        let persistent = self.cartridge_state().is_some_and(|state| state.persistently_protected);
+        let partition = if default { 0 } else { record.partition };
+        let on_reset = if default { 0 } else { record.rewind_on_reset << 3 };
+        let compression = default || record.compression;
+        let protection =
+            on_reset | flag(record.protected_until_unload, ASOCWP) | flag(persistent, PERSWP);
+        vec![
+            0,
+            partition,
+            0,
+            0,
+            0,
+            0x64,
+            OBJECTS_SUPPORTED | flag(record.warns_readers, REW),
+            0,
+            EEG | SEW | flag(record.protected_by_software, SWP),
+            0,
+            0,
+            0,
+            u8::from(compression),
+            WTRE | protection,
+        ]
+    }
+
+    /// Takes a host's page 10h. What belongs to the cartridge is only noted, so that nothing changes before everything
+    /// is checked.
+    fn configure(
+        &mut self,
+        new: &mut DriveRecord,
+        persistent: &mut Option<bool>,
+        body: &[u8],
+    ) -> Done {
+        let [_, _, _, _, _, _, reading, _, writing, _, _, _, algorithm, last, ..] = body else {
+            return Err(Sense::INVALID_FIELD_IN_PARAMETERS.into());
+        };
+        // 0 off, 1 the drive's own algorithm; others do not exist. 3 is reserved.
+        let on_reset = (last & REWIND_ON_RESET) >> 3;
+        if *algorithm > 1 || on_reset == 3 {
+            return Err(Sense::INVALID_FIELD_IN_PARAMETERS.into());
+        }
+        new.compression = *algorithm == 1;
+        new.rewind_on_reset = on_reset;
+        new.warns_readers = reading & REW != 0;
+        new.protected_by_software = writing & SWP != 0;
+        new.protected_until_unload = last & ASOCWP != 0;
+        let asked = last & PERSWP != 0;
+        let state = self.cartridge_state();
+        let changes_cartridge = state.is_some_and(|state| state.persistently_protected) != asked;
+        if changes_cartridge || new.protected_until_unload {
+            // Both protect the cartridge that is loaded.
+            let state = &threaded(&mut self.medium)?.state;
+            if changes_cartridge && state.write_protected {
+                return Err(Sense::WRITE_PROTECTED.into());
+            }
+        }
+        *persistent = changes_cartridge.then_some(asked);
+        Ok(())
     }
 }
 
@@ -145,6 +239,8 @@ fn body_length(code: PageCode) -> usize {
         ERROR_RECOVERY | CONTROL | INFORMATIONAL_EXCEPTIONS => 10,
         DEVICE_CONFIGURATION_EXTENSION | CONTROL_DATA_PROTECTION => 28,
         MEDIUM_CONFIGURATION => 30,
+        POWER_CONDITION => 38,
+        VENDOR_FEATURES => 6,
         MEDIUM_PARTITION => layout::PAGE_BYTES,
         _ => 14,
     }
@@ -162,6 +258,7 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let Some(selection) = mode_pages::select(drive, command)? else { return Ok(()) };
     let wrong = Sense::INVALID_FIELD_IN_PARAMETERS;
     let mut new = drive.record.clone();
+    let mut persistent = None;
     let mut new_protection = drive.hosts.protection(command.nexus);
     new.buffered = match selection.device_specific >> 4 & 0x07 {
         0 => false,
@@ -188,15 +285,13 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
                 new_protection = checked_protection(drive.generation(), body)?;
             }
             (DATA_COMPRESSION, [flags, ..]) => new.compression = flags & DCE != 0,
-            (DEVICE_CONFIGURATION, [_, _, _, _, _, _, _, _, _, _, _, _, algorithm, ..]) => {
-                // 0 off, 1 the drive's own algorithm; others do not exist.
-                new.compression = match algorithm {
+            (DEVICE_CONFIGURATION, body) => drive.configure(&mut new, &mut persistent, body)?,
+            (DEVICE_CONFIGURATION_EXTENSION, [_, modes, high, low, ..]) => {
+                new.append_only = match modes & WRITE_MODE {
                     0 => false,
-                    1 => true,
+                    WRITE_MODE_APPEND_ONLY => true,
                     _ => return Err(wrong.into()),
                 };
-            }
-            (DEVICE_CONFIGURATION_EXTENSION, [_, _, high, low, ..]) => {
                 new.pews_mb = u16::from_be_bytes([*high, *low]);
             }
             (MEDIUM_PARTITION, body) if *body != drive.page(MEDIUM_PARTITION, Values::Current) => {
@@ -210,7 +305,11 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     }
     // For this host only, so nobody else is told.
     drive.hosts.of(command.nexus).protection = new_protection;
-    if new != drive.record {
+    if let (Some(asked), Medium::Threaded(cartridge)) = (persistent, &mut drive.medium) {
+        cartridge.state.persistently_protected = asked;
+        cartridge.save()?;
+    }
+    if new != drive.record || persistent.is_some() {
         drive.record = new;
         drive.attentions.raise(Sense::MODE_PARAMETERS_CHANGED, Some(command.nexus));
     }

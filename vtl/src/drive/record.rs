@@ -11,7 +11,7 @@
 //! | 8 | 8 | CRC-64 of the machine's boot id |
 //! | 16 | 8 | number of the load that this is about (`robot.json`) |
 //! | 24 | 8 | position: number of the next object |
-//! | 32 | 4 | flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session, 32 cleaning requested, 64 cleaning required |
+//! | 32 | 4 | flags, below |
 //! | 36 | 4 | mode block length |
 //! | 40 | 4 | programmable early warning in MB |
 //! | 44 | 1 | compression 0 or 1 |
@@ -24,8 +24,14 @@
 //! | 72 | 8 | write errors |
 //! | 80 | 8 | read errors |
 //! | 88 | 12 | layout that MODE SELECT of page 11h asked for, for the next FORMAT MEDIUM |
-//! | 100 | 20 | zero |
+//! | 100 | 8 | what the machine's clock showed, in ms since 1970, when the drive's timestamp was 0 |
+//! | 108 | 12 | zero |
 //! | 120 | 8 | CRC-64 of bytes 0 to 119 |
+//!
+//! Flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session,
+//! 32 cleaning requested, 64 cleaning required, 128 software write protection, 256 associated write protection, 512 early
+//! warning told to READ, 1024 append-only mode, 2048 and 4096 what happens to the position on reset (a number of two
+//! bits), 8192 a host has set the timestamp.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -36,6 +42,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::layout::{LAYOUT_BYTES, Layout};
+use crate::date;
 use crate::durable::crc64;
 use crate::error::{Named, Result};
 use crate::home::boot_id;
@@ -50,6 +57,12 @@ const NEW_MEDIUM: u32 = 8;
 const PREVENTED_BY_SESSION: u32 = 16;
 const CLEANING_WANTED: u32 = 0x20;
 const CLEANING_NEEDED: u32 = 0x40;
+const PROTECTED_BY_SOFTWARE: u32 = 0x80;
+const PROTECTED_UNTIL_UNLOAD: u32 = 0x100;
+const WARNS_READERS: u32 = 0x200;
+const APPEND_ONLY: u32 = 0x400;
+const REWIND_ON_RESET_SHIFT: u32 = 11;
+const TIMESTAMP_SET: u32 = 0x2000;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -71,7 +84,8 @@ struct RecordBytes {
     write_errors: U64,
     read_errors: U64,
     layout: [u8; LAYOUT_BYTES],
-    reserved: [u8; 20],
+    timestamp_zero_ms: U64,
+    reserved: [u8; 12],
     check: U64,
 }
 
@@ -103,6 +117,20 @@ pub(crate) struct DriveRecord {
     pub cleaning_wanted: bool,
     /// The drive must be cleaned.
     pub cleaning_needed: bool,
+    /// SWP: nothing is written until a host takes it back.
+    pub protected_by_software: bool,
+    /// ASOCWP: nothing is written to the loaded cartridge until it is unloaded.
+    pub protected_until_unload: bool,
+    /// REW: READ tells of early warning, as WRITE does.
+    pub warns_readers: bool,
+    /// Append-only mode: what is recorded is not written over.
+    pub append_only: bool,
+    /// REWIND ON RESET: 1 the tape is rewound, 0 and 2 it stays where it is.
+    pub rewind_on_reset: u8,
+    /// A host has set the timestamp.
+    pub timestamp_set: bool,
+    /// What the machine's clock showed, in milliseconds since 1970, when the timestamp was 0.
+    pub timestamp_zero_ms: u64,
     /// Block length of the mode block descriptor, 0 for variable.
     pub block_length: u32,
     /// Programmable early warning in MB, 0 for none.
@@ -140,6 +168,13 @@ impl DriveRecord {
             new_medium_waits: false,
             cleaning_wanted: false,
             cleaning_needed: false,
+            protected_by_software: false,
+            protected_until_unload: false,
+            warns_readers: false,
+            append_only: false,
+            rewind_on_reset: 0,
+            timestamp_set: false,
+            timestamp_zero_ms: date::now_ms(),
             block_length: 0,
             pews_mb: 0,
             compression: true,
@@ -161,7 +196,13 @@ impl DriveRecord {
             | flag(self.power_on_waits, POWER_ON)
             | flag(self.new_medium_waits, NEW_MEDIUM)
             | flag(self.cleaning_wanted, CLEANING_WANTED)
-            | flag(self.cleaning_needed, CLEANING_NEEDED);
+            | flag(self.cleaning_needed, CLEANING_NEEDED)
+            | flag(self.protected_by_software, PROTECTED_BY_SOFTWARE)
+            | flag(self.protected_until_unload, PROTECTED_UNTIL_UNLOAD)
+            | flag(self.warns_readers, WARNS_READERS)
+            | flag(self.append_only, APPEND_ONLY)
+            | u32::from(self.rewind_on_reset & 0x03) << REWIND_ON_RESET_SHIFT
+            | flag(self.timestamp_set, TIMESTAMP_SET);
         let mut record = RecordBytes {
             magic: MAGIC,
             boot: boot.into(),
@@ -180,7 +221,8 @@ impl DriveRecord {
             write_errors: self.write_errors.into(),
             read_errors: self.read_errors.into(),
             layout: self.layout.map_or([0; LAYOUT_BYTES], |layout| layout.to_bytes()),
-            reserved: [0; 20],
+            timestamp_zero_ms: self.timestamp_zero_ms.into(),
+            reserved: [0; 12],
             check: 0.into(),
         };
         record.check = crc64(&[record.as_bytes().get(..CHECKED).unwrap_or_default()]).into();
@@ -209,6 +251,13 @@ impl DriveRecord {
             new_medium_waits: flags & NEW_MEDIUM != 0,
             cleaning_wanted: flags & CLEANING_WANTED != 0,
             cleaning_needed: flags & CLEANING_NEEDED != 0,
+            protected_by_software: flags & PROTECTED_BY_SOFTWARE != 0,
+            protected_until_unload: flags & PROTECTED_UNTIL_UNLOAD != 0,
+            warns_readers: flags & WARNS_READERS != 0,
+            append_only: flags & APPEND_ONLY != 0,
+            rewind_on_reset: (flags >> REWIND_ON_RESET_SHIFT) as u8 & 0x03,
+            timestamp_set: flags & TIMESTAMP_SET != 0,
+            timestamp_zero_ms: record.timestamp_zero_ms.get(),
             block_length: record.block_length.get(),
             pews_mb: u16::try_from(record.pews_mb.get()).unwrap_or(0),
             compression: record.compression != 0,
@@ -289,6 +338,9 @@ mod tests {
         record.unloaded = true;
         record.pews_mb = 512;
         record.alerts = 1 << 63;
+        record.rewind_on_reset = 2;
+        record.append_only = true;
+        record.timestamp_set = true;
         let bytes = record.encode(42);
         assert_eq!(DriveRecord::decode(&bytes, 42), Some(record));
         assert_eq!(DriveRecord::decode(&bytes, 43), None);

@@ -6,9 +6,10 @@
 use scsi::Sense;
 
 use super::blocks::{self, Refusal};
+use super::write_protection::check_writable;
 use super::{Drive, alert, threaded};
-use crate::cartridge::{Cartridge, Fault, Object, Purpose};
-use crate::generation::{Access, BLOCK_BYTES_MAX};
+use crate::cartridge::{Cartridge, Fault, Object};
+use crate::generation::BLOCK_BYTES_MAX;
 use crate::unit::{Command, Done, Nexus, Stop};
 
 const MB: u64 = 1_000_000;
@@ -113,7 +114,20 @@ fn read_variable(
     if told {
         return Err(Sense::NONE.with_incorrect_length().with_information(residual).into());
     }
-    Ok(())
+    warn_reader(drive, 0)
+}
+
+/// With REW of page 10h: tells a reader that the tape stands behind early warning (SSC-5 §8.5.6).
+fn warn_reader(drive: &mut Drive, residual: i64) -> Done {
+    if !drive.record.warns_readers {
+        return Ok(());
+    }
+    let position = drive.record.position;
+    let cartridge = threaded(&mut drive.medium)?;
+    if cartridge.log.bytes_before(position)? < cartridge.early_warning_at() {
+        return Ok(());
+    }
+    Err(Sense::EARLY_WARNING.with_information(residual).into())
 }
 
 fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> Done {
@@ -137,7 +151,11 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
         let room = if fits { rest.len().min(block_length) } else { 0 };
         let place = rest.get_mut(..room).unwrap_or_default();
         match next_object(drive, nexus, place, residual) {
-            Ok(Object::Block(actual)) if actual as usize == block_length => sent += room,
+            Ok(Object::Block(actual)) if actual as usize == block_length => {
+                sent += room;
+                command.set_transferred(sent);
+                warn_reader(drive, residual - 1)?;
+            }
             Ok(_) => {
                 command.set_transferred(sent);
                 return Err(Sense::NONE.with_incorrect_length().with_information(residual).into());
@@ -150,31 +168,6 @@ fn read_fixed(drive: &mut Drive, command: &mut Command<'_, '_>, count: u64) -> D
     }
     command.set_wanted(total as u64);
     command.set_transferred(sent);
-    Ok(())
-}
-
-/// Checks that the medium may be written at the position.
-pub(super) fn check_writable(drive: &mut Drive) -> Done {
-    let generation = drive.generation();
-    let position = drive.record.position;
-    let cartridge = threaded(&mut drive.medium)?;
-    if cartridge.state.write_protected {
-        drive.raise_alert(alert::WRITE_PROTECT);
-        return Err(Sense::WRITE_PROTECTED.into());
-    }
-    if generation.access(cartridge.state.generation) != Access::ReadWrite {
-        // 7/30/05: this drive only reads that format.
-        return Err(Sense::new(scsi::SenseKey::DataProtect, 0x30, 0x05).into());
-    }
-    if cartridge.state.purpose == Purpose::Worm {
-        // Only filemarks directly before the end of data may be written over.
-        let objects = cartridge.log.objects();
-        let marks = u64::from(cartridge.log.files() - cartridge.log.file_at(position)?);
-        if position < objects && objects - position != marks {
-            drive.raise_alert(alert::WORM_OVERWRITE);
-            return Err(Sense::WORM_OVERWRITE.into());
-        }
-    }
     Ok(())
 }
 

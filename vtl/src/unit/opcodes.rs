@@ -11,9 +11,9 @@ use super::{Command, Done, Entry};
 fn timeouts_s(code: u8) -> (u32, u32) {
     match code {
         opcode::ERASE_6 => (60, 166_380),
-        opcode::FORMAT_MEDIUM => (60, 3_840),
+        opcode::FORMAT_MEDIUM | opcode::SET_CAPACITY => (60, 3_840),
         opcode::LOCATE_10 | opcode::LOCATE_16 | opcode::SPACE_6 | opcode::SPACE_16 => (60, 2_940),
-        opcode::READ_6 => (60, 2_340),
+        opcode::READ_6 | opcode::VERIFY_6 => (60, 2_340),
         opcode::WRITE_6 | opcode::WRITE_FILEMARKS_6 => (60, 1_740),
         opcode::REWIND => (60, 780),
         opcode::LOAD_UNLOAD => (60, 1_020),

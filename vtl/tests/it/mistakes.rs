@@ -176,7 +176,8 @@ fn every_load_is_told() {
     let rig = rig(64 * MIB);
     let mut drive = rig.drive(0);
     let mut changer = rig.changer();
-    (drive.settle(), changer.settle());
+    drive.settle();
+    changer.settle();
     for _ in 0..2 {
         changer.good(&move_medium(1024, 256));
         drive.fails(&[0; 6], (6, 0x28, 0));
@@ -390,8 +391,7 @@ fn mode_select_takes_subpages() {
     let rig = rig(64 * MIB);
     let mut drive = rig.loaded();
     // Programmable early warning of 100 MB; CRC-32C on both ways.
-    for (page, subpage, at, values) in
-        [(0x10, 0x01, 6, [0, 100, 0]), (0x0a, 0xf0, 4, [2, 4, 0xc0])]
+    for (page, subpage, at, values) in [(0x10, 0x01, 6, [0, 100, 0]), (0x0a, 0xf0, 4, [2, 4, 0xc0])]
     {
         let mut list = drive.data_in(&[0x1a, 8, page, subpage, 255, 0], 255);
         list[0] = 0;
@@ -407,9 +407,8 @@ fn every_kind_of_log_value_can_be_asked_for() {
     let rig = rig(64 * MIB);
     let mut drive = rig.loaded();
     for page in [0x11, 0x17, 0x2e, 0x31] {
-        let replies = [0x00, 0x40, 0x80, 0xc0].map(|control| {
-            drive.data_in(&[0x4d, 0, control | page, 0, 0, 0, 0, 16, 0, 0], 4096)
-        });
+        let replies = [0x00, 0x40, 0x80, 0xc0]
+            .map(|control| drive.data_in(&[0x4d, 0, control | page, 0, 0, 0, 0, 16, 0, 0], 4096));
         assert!(replies.iter().all(|reply| *reply == replies[0]), "page {page:02x}");
     }
 }

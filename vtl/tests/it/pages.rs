@@ -50,7 +50,7 @@ fn lists_of_units_and_commands() {
     let none = drive.data_in(&[0xa3, 0x0c, 1, 0xff, 0, 0, 0, 0, 0x20, 0, 0, 0], 8192);
     assert_eq!(none, [0, 1, 0, 0]);
     drive.fails(&[0xff, 0, 0, 0, 0, 0], (5, 0x20, 0));
-    drive.fails(&[0xa3, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], (5, 0x24, 0));
+    drive.fails(&[0xa3, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], (5, 0x24, 0));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn mode_sense_and_select() {
         }
         codes
     };
-    let plain = [(1, 0), (2, 0), (10, 0), (15, 0), (16, 0), (17, 0), (28, 0), (29, 0)];
+    let plain = [1, 2, 10, 15, 16, 17, 26, 28, 29, 36].map(|page| (page, 0));
     assert_eq!(codes(&long[16..]), plain);
     let with_subpages = drive.data_in(&[0x5a, 8, 0x3f, 0xff, 0, 0, 0, 16, 0, 0], 4096);
     assert!(codes(&with_subpages[8..]).contains(&(16, 1)));
