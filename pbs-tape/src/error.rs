@@ -385,6 +385,26 @@ pub enum Error {
         /// Digest of the first.
         first: String,
     },
+    /// A verification of tapes found damage.
+    #[error(
+        "media set {set}: verification found {findings} pieces of damage, the first: {first}; copy what is still good to other tapes"
+    )]
+    VerificationFailed {
+        /// Media set UUID.
+        set: Uuid,
+        /// How many.
+        findings: u64,
+        /// The first.
+        first: String,
+    },
+    /// A verification of tapes found no damage and did not see everything.
+    #[error("media set {set}: not everything was verified: {first}")]
+    NotAllVerified {
+        /// Media set UUID.
+        set: Uuid,
+        /// The first thing that was not.
+        first: String,
+    },
     /// A datastore mapping or other argument can't be understood.
     #[error("{what} '{value}': {reason}")]
     BadArgument {
@@ -459,6 +479,7 @@ impl Error {
                 | Error::UnreadableChunk { .. }
                 | Error::MissingChunks { .. }
                 | Error::LabelReadBack { .. }
+                | Error::VerificationFailed { .. }
         )
     }
 

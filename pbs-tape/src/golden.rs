@@ -36,7 +36,7 @@ fn medium(golden: &Path, label: &str) -> Medium {
     Medium::from_files(&files)
 }
 
-fn library(golden: &Path) -> ModelLibrary {
+pub(crate) fn library(golden: &Path) -> ModelLibrary {
     ModelLibrary::new(TAPES.map(|label| (label.to_string(), medium(golden, label))))
 }
 

@@ -11,11 +11,12 @@
 //! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
-//! * [`mod@write`] and [`mod@restore`]: datastore to tape and back;
+//! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
 //! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
 
+mod chunk_workers;
 pub mod device;
 pub mod drive;
 mod error;
@@ -31,6 +32,7 @@ pub mod restore;
 pub mod station;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 pub mod write;
 
 pub use error::{BlockFault, Error, Result, ResultExt};

@@ -11,6 +11,7 @@ pub mod medium;
 mod pool;
 mod restore;
 pub mod station;
+mod verify;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -45,6 +46,7 @@ pub enum TapeCommand {
     Clean(station::CleanArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Verify(verify::VerifyArgs),
 }
 
 pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
@@ -69,5 +71,6 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Clean(args) => station::clean(places, args),
         TapeCommand::Backup(args) => backup::run(places, args),
         TapeCommand::Restore(args) => restore::run(places, args),
+        TapeCommand::Verify(args) => verify::run(places, args),
     }
 }

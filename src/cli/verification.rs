@@ -33,18 +33,7 @@ impl VerificationArgs {
     /// The options of a run over the datastore of that name. What there is to say about the default
     /// key is said on the bar.
     pub fn options(&self, places: &Places, store_name: &str, bar: &Bar) -> Result<Options> {
-        let named = self.keyfile.iter().map(|path| keys::load(path).map(Arc::new));
-        let mut keys: Vec<Arc<CryptConfig>> = named.collect::<Result<_>>()?;
-        if keys.is_empty() {
-            match keys::for_verification(places) {
-                VerificationKey::None => {}
-                VerificationKey::Open(key) => keys.push(key),
-                VerificationKey::Locked(note) => bar.tell(&note),
-                VerificationKey::Unusable(error) => bar.warn(&format!(
-                    "{error:#}; encrypted content is proved as far as its checksums"
-                )),
-            }
-        }
+        let keys = keys_at_hand(places, &self.keyfile, bar)?;
         Ok(Options {
             keys,
             threads: super::threads(self.threads),
@@ -54,6 +43,28 @@ impl VerificationArgs {
             },
         })
     }
+}
+
+/// The keys of a verification: those in the files named, else the default key if it opens without a
+/// question. What there is to say about that one is said on the bar.
+pub fn keys_at_hand(
+    places: &Places,
+    named: &[PathBuf],
+    bar: &Bar,
+) -> Result<Vec<Arc<CryptConfig>>> {
+    let named = named.iter().map(|path| keys::load(path).map(Arc::new));
+    let mut keys: Vec<Arc<CryptConfig>> = named.collect::<Result<_>>()?;
+    if keys.is_empty() {
+        match keys::for_verification(places) {
+            VerificationKey::None => {}
+            VerificationKey::Open(key) => keys.push(key),
+            VerificationKey::Locked(note) => bar.tell(&note),
+            VerificationKey::Unusable(error) => {
+                bar.warn(&format!("{error:#}; encrypted content is proved as far as its checksums"))
+            }
+        }
+    }
+    Ok(keys)
 }
 
 /// Verifies a snapshot that was just made (`verify-new` of a datastore). Fails if it is not sound.

@@ -15,6 +15,7 @@
 //! * [`mt`] - a drive, one command at a time
 //! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
+//! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
 //! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
@@ -48,6 +49,7 @@ mod property;
 mod prune;
 mod round_trip;
 mod tape;
+mod tape_verify;
 mod tape_world;
 mod tree;
 mod upkeep;

@@ -285,6 +285,10 @@ pub struct StreamReader<'a> {
     /// Blocks read so far, which is the number that the next block must have.
     blocks: u32,
     state: ReadState,
+    /// The last block is zero behind its payload.
+    zero_padded: bool,
+    /// What [`io::Read`] could not pass on as it is.
+    failure: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,6 +315,8 @@ impl<'a> StreamReader<'a> {
             end: 0,
             blocks: 0,
             state: ReadState::Reading,
+            zero_padded: true,
+            failure: None,
         };
         match reader.fetch()? {
             BlockRead::Block { .. } => Ok(Opened::File(reader)),
@@ -414,6 +420,16 @@ impl<'a> StreamReader<'a> {
         self.blocks
     }
 
+    /// False if the last block was read and what follows its payload is not zero, as every writer leaves it.
+    pub fn is_zero_padded(&self) -> bool {
+        self.zero_padded
+    }
+
+    /// The error that a caller of [`io::Read`] got only the words of.
+    pub(crate) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+
     /// Makes bytes available; false at the end of a file with end marker.
     fn fill(&mut self) -> Result<bool> {
         loop {
@@ -461,7 +477,10 @@ impl<'a> StreamReader<'a> {
             block: u32::MAX,
             fault: BlockFault::Sequence { found: header.seq_nr.get() },
         })?;
+        // At most the block's length, as was checked.
+        let end = HEADER_BYTES + header.payload_bytes() as usize;
         self.state = if header.flags & FLAG_END_OF_STREAM != 0 {
+            self.zero_padded = self.block.as_slice()[end..].iter().all(|byte| *byte == 0);
             let mut probe = [0u8; 512];
             match self.source.read_block(&mut probe)? {
                 BlockRead::Filemark => {
@@ -478,14 +497,18 @@ impl<'a> StreamReader<'a> {
             ReadState::Reading
         };
         self.next = HEADER_BYTES;
-        self.end = HEADER_BYTES + header.payload_bytes() as usize;
+        self.end = end;
         Ok(read)
     }
 }
 
 impl io::Read for StreamReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        StreamReader::read(self, buffer).map_err(io::Error::other)
+        StreamReader::read(self, buffer).map_err(|error| {
+            let words = error.to_string();
+            self.failure.get_or_insert(error);
+            io::Error::other(words)
+        })
     }
 }
 

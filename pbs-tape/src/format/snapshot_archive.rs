@@ -154,7 +154,16 @@ pub fn read_snapshot_archive_header(
 ///
 /// Ends at the end of the file; whether the archive counts is then told by
 /// [`StreamReader::is_incomplete`].
+///
+/// What the tape or the drive reports comes as it is, not in the words of the archive's reader.
 pub fn read_snapshot_files(
+    stream: &mut StreamReader<'_>,
+    each: impl FnMut(&str, &Metadata, u64, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    read_files(stream, each).map_err(|error| stream.take_failure().unwrap_or(error))
+}
+
+fn read_files(
     stream: &mut StreamReader<'_>,
     mut each: impl FnMut(&str, &Metadata, u64, &mut dyn Read) -> Result<()>,
 ) -> Result<()> {

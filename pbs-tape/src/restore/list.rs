@@ -12,14 +12,11 @@ use datastore::{Namespace, SnapshotPath};
 use uuid::Uuid;
 
 use super::chunks::store_chunks;
-use super::tape_files::judge_chunk_archive;
+use super::tape_files::{TapeFile, at_file, judge_chunk_archive, open_chunk_archive};
 use super::unpack::{Groups, exists, finish, read_manifest};
 use super::{Job, RestoreReport, SharedStore, Target, is_about_one_tape};
 use crate::device::TapeDevice;
 use crate::error::{Error, IoResultExt, Result, ResultExt};
-use crate::format::block::{Opened, StreamReader};
-use crate::format::chunk_archive::ChunkArchiveReader;
-use crate::format::header::ContentHeader;
 use crate::format::snapshot_archive::{
     SnapshotArchiveHeader, read_snapshot_archive_header, read_snapshot_files,
 };
@@ -221,34 +218,7 @@ fn fetch_archives(
 }
 
 fn fetch_archive(device: &mut dyn TapeDevice, one: &mut Wanted) -> Result<()> {
-    device.move_to_file(one.file)?;
-    let mut stream = open_file(device)?;
-    let header = ContentHeader::read(&mut stream)?;
-    let archive = read_snapshot_archive_header(&mut stream, &header)?;
-    if archive != one.archive {
-        return Err(Error::malformed(
-            "snapshot archive",
-            format!(
-                "it holds {}:{}, the catalog says {}",
-                archive.store, archive.snapshot, one.name
-            ),
-        ));
-    }
-    fs::create_dir_all(&one.folder).at(&one.folder)?;
-    read_snapshot_files(&mut stream, |name, _metadata, _size, content| {
-        if ArchiveKind::of(name).is_none() || !datastore::hierarchy::is_safe_id(name) {
-            return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
-        }
-        let path = one.folder.join(name);
-        let mut file = File::create_new(&path).at(&path)?;
-        // The tape's own error is inside; it says more than that copying failed.
-        std::io::copy(content, &mut file)
-            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
-        Ok(())
-    })?;
-    if stream.is_incomplete()? {
-        return Err(Error::malformed("snapshot archive", "it is marked as incomplete"));
-    }
+    at_file(device, one.file, |file| unpack_archive(file, one))?;
     for entry in fs::read_dir(&one.folder).at(&one.folder)? {
         let path = entry.at(&one.folder)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -263,12 +233,34 @@ fn fetch_archive(device: &mut dyn TapeDevice, one: &mut Wanted) -> Result<()> {
     Ok(())
 }
 
-fn open_file(device: &mut dyn TapeDevice) -> Result<StreamReader<'_>> {
-    match StreamReader::open(device)? {
-        Opened::File(stream) => Ok(stream),
-        Opened::Filemark => Err(Error::StrayFilemark),
-        Opened::EndOfData => Err(Error::UnexpectedEndOfData { blocks: 0 }),
+fn unpack_archive(file: TapeFile<'_, '_>, one: &Wanted) -> Result<()> {
+    let TapeFile { header, stream, .. } = file;
+    let archive = read_snapshot_archive_header(stream, &header)?;
+    if archive != one.archive {
+        return Err(Error::malformed(
+            "snapshot archive",
+            format!(
+                "it holds {}:{}, the catalog says {}",
+                archive.store, archive.snapshot, one.name
+            ),
+        ));
     }
+    fs::create_dir_all(&one.folder).at(&one.folder)?;
+    read_snapshot_files(stream, |name, _metadata, _size, content| {
+        if ArchiveKind::of(name).is_none() || !datastore::hierarchy::is_safe_id(name) {
+            return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
+        }
+        let path = one.folder.join(name);
+        let mut file = File::create_new(&path).at(&path)?;
+        // The tape's own error is inside; it says more than that copying failed.
+        std::io::copy(content, &mut file)
+            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
+        Ok(())
+    })?;
+    if stream.is_incomplete()? {
+        return Err(Error::malformed("snapshot archive", "it is marked as incomplete"));
+    }
+    Ok(())
 }
 
 /// Which chunks to take from which file of which tape, for each target.
@@ -335,19 +327,21 @@ fn fetch_from_archive(
     file: u64,
     store: &str,
     target: &Target,
+    wanted: DigestSet,
+    report: &mut RestoreReport,
+) -> Result<()> {
+    at_file(device, file, |file| take_chunks(job, file, store, target, wanted, report))
+}
+
+fn take_chunks(
+    job: &Job<'_>,
+    file: TapeFile<'_, '_>,
+    store: &str,
+    target: &Target,
     mut wanted: DigestSet,
     report: &mut RestoreReport,
 ) -> Result<()> {
-    device.move_to_file(file)?;
-    let mut stream = open_file(device)?;
-    let header = ContentHeader::read(&mut stream)?;
-    let mut archive = ChunkArchiveReader::new(&mut stream, &header)?;
-    if archive.store() != store {
-        return Err(Error::malformed(
-            "chunk archive",
-            format!("it is of datastore {}, the catalog says {store}", archive.store()),
-        ));
-    }
+    let mut archive = open_chunk_archive(file.stream, &file.header, store)?;
     let (result, stored) =
         store_chunks(&target.store, job.options.writers, job.progress, |sink| {
             let mut blob = sink.buffer();
@@ -375,7 +369,7 @@ fn fetch_from_archive(
         return result;
     }
     if result.is_err() {
-        judge_chunk_archive(&mut stream, result)?;
+        judge_chunk_archive(file.stream, result)?;
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ impl Job<'_> {
 /// True if an error is about one tape, or about the drive while that tape was in it: the other tapes
 /// are worth a try. An abort, a datastore that takes no more and a state directory that can't be
 /// written would meet every other tape as well.
-fn is_about_one_tape(error: &Error) -> bool {
+pub(crate) fn is_about_one_tape(error: &Error) -> bool {
     match error.cause() {
         Error::Drive(e) => !e.is_aborted(),
         Error::Aborted | Error::Datastore(_) | Error::Io { .. } => false,
@@ -204,7 +204,8 @@ fn is_about_one_tape(error: &Error) -> bool {
     }
 }
 
-fn check_set(
+/// Refuses a tape that is not the member of the set that the inventory knows.
+pub(crate) fn check_set(
     id: &MediaId,
     found: Option<crate::format::label::MediaSetLabel>,
     set: &Uuid,

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::{Opened, StreamReader};
+use crate::format::chunk_archive::ChunkArchiveReader;
 use crate::format::header::ContentHeader;
 use crate::loader::check_abort;
 
@@ -75,6 +76,38 @@ impl TapeFile<'_, '_> {
     pub fn uuid(&self) -> Uuid {
         self.header.uuid
     }
+}
+
+/// Goes to a file that must be there, and gives it to `each`.
+pub(crate) fn at_file<T>(
+    device: &mut dyn TapeDevice,
+    number: u64,
+    each: impl FnOnce(TapeFile<'_, '_>) -> Result<T>,
+) -> Result<T> {
+    device.move_to_file(number)?;
+    let mut stream = match StreamReader::open(device)? {
+        Opened::File(stream) => stream,
+        Opened::Filemark => return Err(Error::StrayFilemark),
+        Opened::EndOfData => return Err(Error::UnexpectedEndOfData { blocks: 0 }),
+    };
+    let header = ContentHeader::read(&mut stream)?;
+    each(TapeFile { number, header, stream: &mut stream })
+}
+
+/// The chunk archive in a file, which must hold chunks of that datastore, as a catalog says.
+pub(crate) fn open_chunk_archive<'s, 'd>(
+    stream: &'s mut StreamReader<'d>,
+    header: &ContentHeader,
+    store: &str,
+) -> Result<ChunkArchiveReader<'s, 'd>> {
+    let archive = ChunkArchiveReader::new(stream, header)?;
+    if archive.store() != store {
+        return Err(Error::malformed(
+            "chunk archive",
+            format!("it is of datastore {}, the catalog says {store}", archive.store()),
+        ));
+    }
+    Ok(archive)
 }
 
 /// Calls `each` for every file from the device's position to the end of data; the number of files
