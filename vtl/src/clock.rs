@@ -18,7 +18,21 @@
 //!
 //! There is one clock for each library in a process, shared by its units. What a drive is doing belongs to
 //! the process that has it open.
+//!
+//! # Several drives at once
+//!
+//! On the machine's clock two drives work at the same time because their hosts do. A virtual clock cannot see that:
+//! commands of several threads move it one after the other, and what each took adds up. A host that works on several
+//! drives at once says so with a [`Lane`] for each: a time of its own that begins at the library's and runs on with what is
+//! done in it, whatever other lanes do. When a lane ends, the library's clock goes on to where the lane had come, if it is not there
+//! yet: what was done in parallel takes as long as the longest of it.
+//!
+//! A unit is used by one lane at a time. A command to a unit that another lane left at a later time begins then, so two lanes
+//! that want the robot wait for each other. As long as lanes share no unit, their times do not depend on how
+//! their threads are scheduled.
 
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,23 +55,42 @@ pub enum Timing {
 const POLLS_MAX: u128 = 50;
 /// What a poll of a busy unit takes at least on the virtual clock.
 const POLL_STEP_MIN: Duration = Duration::from_secs(1);
+/// The machine does not wake a thread up more exactly: less than this is made up for later.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The lane that the present command of this thread runs in.
+    static IN_LANE: RefCell<Option<Arc<LaneTime>>> = const { RefCell::new(None) };
+}
 
 /// The clock of one library in this process.
 #[derive(Debug)]
 pub struct Clock {
     timing: Timing,
+    /// How many times faster than the machine's.
+    scale: u32,
     started: Instant,
     virtual_us: AtomicU64,
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
-    pub(crate) fn new(timing: Timing) -> Clock {
-        Clock { timing, started: Instant::now(), virtual_us: AtomicU64::new(0) }
+    pub(crate) fn new(timing: Timing, scale: u32) -> Clock {
+        let scale = scale.max(1);
+        Clock { timing, scale, started: Instant::now(), virtual_us: AtomicU64::new(0) }
     }
 
     /// Which time it keeps.
     pub fn timing(&self) -> Timing {
         self.timing
+    }
+
+    /// How many times faster than the machine's clock the real one runs.
+    pub fn scale(&self) -> u32 {
+        self.scale
     }
 
     /// False if everything happens at once.
@@ -69,16 +102,17 @@ impl Clock {
     pub fn now(&self) -> Duration {
         match self.timing {
             Timing::None => Duration::ZERO,
-            Timing::Real => self.started.elapsed(),
-            Timing::Virtual => Duration::from_micros(self.virtual_us.load(Ordering::SeqCst)),
+            Timing::Real => self.started.elapsed().saturating_mul(self.scale),
+            Timing::Virtual => {
+                self.on_virtual(|time_us| Duration::from_micros(time_us.load(Ordering::SeqCst)))
+            }
         }
     }
 
     /// A host spent so much time between two commands. Only the virtual clock needs to be told.
     pub fn advance(&self, time: Duration) {
         if self.timing == Timing::Virtual {
-            let time_us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            self.virtual_us.fetch_add(time_us, Ordering::SeqCst);
+            self.on_virtual(|time_us| time_us.fetch_add(micros(time), Ordering::SeqCst));
         }
     }
 
@@ -86,9 +120,84 @@ impl Clock {
     pub(crate) fn pass(&self, time: Duration) {
         match self.timing {
             Timing::None => {}
-            Timing::Real => std::thread::sleep(time),
+            Timing::Real => std::thread::sleep(time / self.scale),
             Timing::Virtual => self.advance(time),
         }
+    }
+
+    /// A command ends at this time, if that is not over yet. On the machine's clock it may end a little earlier; what is
+    /// missing counts at the next one, which must not begin before this time.
+    pub(crate) fn reach(&self, end: Duration) {
+        match self.timing {
+            Timing::None => {}
+            Timing::Real => {
+                let rest = end.saturating_sub(self.now()) / self.scale;
+                if rest >= SLEEP_MIN {
+                    std::thread::sleep(rest);
+                }
+            }
+            Timing::Virtual => {
+                self.on_virtual(|time_us| time_us.fetch_max(micros(end), Ordering::SeqCst));
+            }
+        }
+    }
+
+    /// The virtual time of this thread: its lane's, else the library's.
+    fn on_virtual<R>(&self, work: impl FnOnce(&AtomicU64) -> R) -> R {
+        IN_LANE.with_borrow(|lane| match lane {
+            Some(lane) if std::ptr::eq(Arc::as_ptr(&lane.clock), self) => work(&lane.time_us),
+            _ => work(&self.virtual_us),
+        })
+    }
+}
+
+/// A course of time beside the library's; see the module's head. Clones are the same lane. It ends with the last of
+/// them and of the handles that were opened in it.
+#[derive(Debug, Clone)]
+pub struct Lane(Arc<LaneTime>);
+
+#[derive(Debug)]
+struct LaneTime {
+    clock: Arc<Clock>,
+    time_us: AtomicU64,
+}
+
+impl Drop for LaneTime {
+    fn drop(&mut self) {
+        let came_to_us = *self.time_us.get_mut();
+        self.clock.virtual_us.fetch_max(came_to_us, Ordering::SeqCst);
+    }
+}
+
+impl Lane {
+    /// A lane that begins now.
+    pub(crate) fn new(clock: &Arc<Clock>) -> Lane {
+        let time_us = AtomicU64::new(micros(clock.now()));
+        Lane(Arc::new(LaneTime { clock: Arc::clone(clock), time_us }))
+    }
+
+    /// The time that the lane has come to; on a clock that is not virtual, the library's.
+    pub fn now(&self) -> Duration {
+        self.run(|| self.0.clock.now())
+    }
+
+    /// The host of this lane spent so much time between two commands.
+    pub fn advance(&self, time: Duration) {
+        self.run(|| self.0.clock.advance(time));
+    }
+
+    /// What `work` asks the clock and tells it is about this lane.
+    pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
+        /// Puts the lane back that was there, also on a panic.
+        struct Back(Option<Arc<LaneTime>>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                let lane = self.0.take();
+                let _this = IN_LANE.with(|place| place.replace(lane));
+            }
+        }
+        let _back = Back(IN_LANE.with(|place| place.replace(Some(Arc::clone(&self.0)))));
+        work()
     }
 }
 
@@ -107,18 +216,56 @@ mod tests {
     #[test]
     fn only_the_virtual_clock_is_moved() {
         let hour = Duration::from_secs(3600);
-        let clock = Clock::new(Timing::Virtual);
+        let clock = Clock::new(Timing::Virtual, 1);
         clock.pass(hour);
         clock.advance(hour);
         assert_eq!(clock.now(), 2 * hour);
-        let none = Clock::new(Timing::None);
+        let none = Clock::new(Timing::None, 1);
         none.pass(hour);
         none.advance(hour);
         assert_eq!((none.now(), none.is_running()), (Duration::ZERO, false));
-        let real = Clock::new(Timing::Real);
+        let real = Clock::new(Timing::Real, 1);
         real.advance(hour);
         real.pass(Duration::from_millis(2));
         assert!(real.now() >= Duration::from_millis(2) && real.now() < hour);
+    }
+
+    #[test]
+    fn the_machines_clock_can_run_faster() {
+        let real = Clock::new(Timing::Real, 1000);
+        let begin = Instant::now();
+        real.pass(Duration::from_secs(2));
+        assert!(real.now() >= Duration::from_secs(2));
+        assert!(begin.elapsed() >= Duration::from_millis(2));
+        let end = real.now() + Duration::from_secs(3);
+        real.reach(end);
+        assert!(real.now() >= end);
+        // Less than a millisecond of the machine's is not slept for, and what is over is not waited for.
+        real.reach(Duration::ZERO);
+    }
+
+    #[test]
+    fn lanes_run_beside_each_other_and_the_longest_counts() {
+        let clock = Arc::new(Clock::new(Timing::Virtual, 1));
+        let other = Clock::new(Timing::Virtual, 1);
+        let second = Duration::from_secs(1);
+        clock.advance(second);
+        let (short, long) = (Lane::new(&clock), Lane::new(&clock));
+        short.advance(2 * second);
+        long.run(|| {
+            clock.pass(3 * second);
+            clock.reach(2 * second);
+            other.advance(second);
+        });
+        assert_eq!((short.now(), long.now(), clock.now()), (3 * second, 4 * second, second));
+        assert_eq!(other.now(), second, "a lane is of one clock only");
+        let again = long.clone();
+        drop(long);
+        assert_eq!(clock.now(), second);
+        drop(again);
+        assert_eq!(clock.now(), 4 * second);
+        drop(short);
+        assert_eq!(clock.now(), 4 * second);
     }
 
     #[test]

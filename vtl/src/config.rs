@@ -35,6 +35,26 @@ pub(crate) struct LibraryConfig {
     /// Which time the library keeps.
     #[serde(default)]
     pub timing: Timing,
+    /// How many times faster than the machine's clock the real one runs.
+    #[serde(default = "machine_speed")]
+    pub time_scale: u32,
+}
+
+/// Fastest real clock: a day goes by in 9 seconds.
+const TIME_SCALE_MAX: u32 = 10_000;
+
+fn machine_speed() -> u32 {
+    1
+}
+
+/// Refuses a clock that stands still or runs too fast to be of use.
+pub(crate) fn check_time_scale(scale: u32) -> Result<()> {
+    if (1..=TIME_SCALE_MAX).contains(&scale) {
+        return Ok(());
+    }
+    let reason =
+        format!("a clock runs 1 to {TIME_SCALE_MAX} times as fast as the machine's, not {scale}");
+    Err(Error::Options { reason })
 }
 
 /// How many elements a library has, apart from its one transport.
@@ -45,14 +65,14 @@ pub(crate) struct Counts {
 }
 
 impl LibraryConfig {
-    /// The configuration of a new library.
+    /// The configuration of a new library. `timing` has the scale of a real clock beside it.
     pub fn new(
         id: u64,
         generation: Generation,
         counts: &Counts,
         capacity_bytes: Option<u64>,
         personality: Personality,
-        timing: Timing,
+        timing: (Timing, u32),
     ) -> LibraryConfig {
         LibraryConfig {
             format: FORMAT.into(),
@@ -64,7 +84,8 @@ impl LibraryConfig {
             import_export: counts.import_export,
             capacity_bytes,
             personality,
-            timing,
+            timing: timing.0,
+            time_scale: timing.1,
         }
     }
 
@@ -89,6 +110,7 @@ impl LibraryConfig {
         }
         Counts { drives: config.drives, slots: config.slots, import_export: config.import_export }
             .check()?;
+        check_time_scale(config.time_scale)?;
         if !config.generation.has_drives() {
             let reason = format!("there are no drives of {}", config.generation);
             return Err(Error::Malformed { path, reason });

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::config::LibraryConfig;
@@ -21,7 +21,7 @@ pub(crate) struct Home {
     changes: File,
     faults: Faults,
     encryption: Mutex<EncryptionControl>,
-    clock: Clock,
+    clock: Arc<Clock>,
 }
 
 /// A panic while a mutex was held left a unit between two commands at worst: every state file is
@@ -37,7 +37,7 @@ impl Home {
     pub fn open(dir: &Path, config: LibraryConfig) -> Result<Home> {
         let dir = fs::canonicalize(dir).named(dir)?;
         let changes = open_counter(&dir)?;
-        let clock = Clock::new(config.timing);
+        let clock = Arc::new(Clock::new(config.timing, config.time_scale));
         Ok(Home {
             dir,
             config,
@@ -83,7 +83,7 @@ impl Home {
     }
 
     /// The library's time.
-    pub fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 

@@ -70,7 +70,7 @@ pub mod streaming;
 mod timing;
 mod unit;
 
-pub use clock::{Clock, Timing};
+pub use clock::{Clock, Lane, Timing};
 pub use element::ElementKind;
 pub use encryption_control::EncryptionControl;
 pub use error::{Error, Result};

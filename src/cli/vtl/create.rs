@@ -50,6 +50,9 @@ pub struct CreateArgs {
     /// the library moves
     #[arg(long, value_enum, default_value_t = TimingArg::None)]
     timing: TimingArg,
+    /// How many times faster than the machine's clock --timing real runs
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    time_scale: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -125,6 +128,7 @@ pub fn run(args: &CreateArgs) -> Result<Outcome> {
         worm: args.worm,
         personality: args.personality.into(),
         timing: args.timing.into(),
+        time_scale: args.time_scale,
     };
     let library = Library::create(&args.dir, &options)?;
     let dir = library.dir().display();

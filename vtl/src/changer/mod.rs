@@ -10,7 +10,9 @@ mod hosts;
 mod moves;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::Timing;
 use crate::config::LibraryConfig;
 use crate::drive::slots::Drives;
 use crate::drive::{DriveRecord, RecordFile};
@@ -39,6 +41,8 @@ pub(crate) struct Changer {
     trouble: Trouble,
     /// Commands that the changer, without power, leaves without an answer.
     down: u32,
+    /// When the last command ended, in the lane of whoever sent it.
+    left_at: Duration,
 }
 
 /// Serial number, product text and world wide name of a library's changer.
@@ -73,7 +77,20 @@ impl Changer {
             reservations,
             trouble: Trouble::default(),
             down: 0,
+            left_at: Duration::ZERO,
         })
+    }
+
+    /// A command begins: not before the last one ended.
+    pub fn meet(&self) {
+        self.home.clock().reach(self.left_at);
+    }
+
+    /// A command ended.
+    pub fn part(&mut self) {
+        if self.home.clock().timing() == Timing::Virtual {
+            self.left_at = self.home.clock().now();
+        }
     }
 
     fn robot(&self) -> Result<Robot> {

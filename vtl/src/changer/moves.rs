@@ -65,6 +65,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
         drives.insert(number, changer.drives.slot(number)?);
     }
     for (number, slot) in &mut drives {
+        slot.meet(home.clock());
         // What the drive remembers may be about an earlier cartridge.
         if let Some(drive) = slot.drive_mut() {
             drive.follow_robot()?;
@@ -120,6 +121,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     let lasts = hold.unloads_in + timing::robot_move(from, to);
     drop(hold);
     home.clock().pass(lasts);
+    drives.values_mut().for_each(|slot| slot.part(home.clock()));
     match to {
         (ElementKind::Drive, number)
             if matches!(barcode::classify(&occupant.barcode), Ok(Kind::Cleaning)) =>

@@ -2,8 +2,10 @@
 //! mutex, for all its handles and for the robot of this process.
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use super::Drive;
+use crate::clock::{Clock, Timing};
 use crate::error::{Error, Result};
 use crate::home::{Home, unpoisoned};
 use crate::streaming::StreamingReport;
@@ -16,12 +18,26 @@ pub(crate) struct DriveSlot {
     drive: Option<Drive>,
     /// What the drive counted when it was open earlier.
     streamed: StreamingReport,
+    /// When the last command to it ended, in the lane of whoever sent it.
+    left_at: Duration,
 }
 
 impl DriveSlot {
     /// The drive, if this process has it open.
     pub fn drive_mut(&mut self) -> Option<&mut Drive> {
         self.drive.as_mut()
+    }
+
+    /// A command begins: not before the last one ended.
+    pub fn meet(&mut self, clock: &Clock) {
+        clock.reach(self.left_at);
+    }
+
+    /// A command ended.
+    pub fn part(&mut self, clock: &Clock) {
+        if clock.timing() == Timing::Virtual {
+            self.left_at = clock.now();
+        }
     }
 
     /// What the drive counted since the library was opened in this process.

@@ -1,7 +1,7 @@
 //! Reading and writing take time: the drive's part of [`crate::streaming`].
 //!
-//! A handler moves its data on the files at once and then tells the model, which says how long the command waited for the
-//! tape; the clock passes that time before the command ends. Between commands the model is only asked:
+//! A handler moves its data on the files at once and then tells the model, which says when the tape has come so far; the
+//! command ends at that time of the clock. Between commands the model is only asked:
 //! what the tape did meanwhile follows from the clock.
 //!
 //! The model holds no data. What a power cut or a deferred error takes is decided by the log alone (all that was
@@ -27,11 +27,9 @@ impl Drive {
         self.home.clock().now()
     }
 
-    /// The host waited for the tape.
-    fn wait_for_tape(&self, waited: Duration) {
-        if waited > Duration::ZERO {
-            self.home.clock().pass(waited);
-        }
+    /// The command ends when the model says so.
+    fn wait_for_tape(&self) {
+        self.home.clock().reach(self.stream.now());
     }
 
     /// A cartridge was threaded, or none is any more.
@@ -53,8 +51,8 @@ impl Drive {
     /// A block went from the host into the buffer.
     pub(super) fn stream_written(&mut self, bytes: u64) {
         if self.home.clock().is_running() {
-            let waited = self.stream.write(self.now(), bytes);
-            self.wait_for_tape(waited);
+            self.stream.write(self.now(), bytes);
+            self.wait_for_tape();
         }
     }
 
@@ -67,19 +65,18 @@ impl Drive {
             let position = self.record.position;
             let log = &mut threaded(&mut self.medium)?.log;
             let behind = log.bytes().saturating_sub(log.bytes_before(position)?);
-            let waited = self.stream.begin_reading(self.now(), behind.saturating_add(bytes));
-            self.wait_for_tape(waited);
+            self.stream.begin_reading(self.now(), behind.saturating_add(bytes));
         }
-        let waited = self.stream.read(self.now(), bytes);
-        self.wait_for_tape(waited);
+        self.stream.read(self.now(), bytes);
+        self.wait_for_tape();
         Ok(())
     }
 
     /// The host wants what it wrote on tape.
     pub(super) fn synchronise_stream(&mut self) {
         if self.home.clock().is_running() {
-            let waited = self.stream.synchronise(self.now());
-            self.wait_for_tape(waited);
+            self.stream.synchronise(self.now());
+            self.wait_for_tape();
         }
     }
 
@@ -97,8 +94,9 @@ impl Drive {
     /// (SSC-5 §4.2.10,
     /// synchronize operations).
     pub(super) fn free_tape(&mut self) {
-        let waited = self.halt_stream();
-        self.wait_for_tape(waited);
+        if self.halt_stream() > Duration::ZERO {
+            self.wait_for_tape();
+        }
     }
 
     /// Data bytes of hosts that the model has in the buffer, and bytes that it read ahead.

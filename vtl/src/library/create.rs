@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState};
 use crate::clock::Timing;
-use crate::config::{Counts, LibraryConfig};
+use crate::config::{Counts, LibraryConfig, check_time_scale};
 use crate::durable;
 use crate::error::{Error, Named, Result};
 use crate::generation::Generation;
@@ -36,6 +36,8 @@ pub struct Options {
     pub personality: Personality,
     /// Which time the library keeps.
     pub timing: Timing,
+    /// How many times faster than the machine's clock [`Timing::Real`] runs, 1 to 10,000. Data moves no faster for it.
+    pub time_scale: u32,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             capacity_bytes: None,
             personality: Personality::Capstan,
             timing: Timing::None,
+            time_scale: 1,
         }
     }
 }
@@ -63,6 +66,7 @@ pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
         import_export: options.import_export,
     };
     counts.check()?;
+    check_time_scale(options.time_scale)?;
     if options.cartridges > options.slots {
         return Err(Error::Options {
             reason: format!("{} cartridges do not fit {} slots", options.cartridges, options.slots),
@@ -97,7 +101,7 @@ pub(super) fn create(dir: &Path, options: &Options) -> Result<()> {
         &counts,
         options.capacity_bytes,
         options.personality,
-        options.timing,
+        (options.timing, options.time_scale),
     );
     for number in 0..options.drives {
         let folder = dir.join(format!("drive{number}"));

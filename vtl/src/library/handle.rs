@@ -9,6 +9,7 @@ use scsi::{Data, Reply, Status, Transport};
 
 use super::host_session::Attachment;
 use super::shared::Shared;
+use crate::clock::Lane;
 use crate::error::{self, Error};
 use crate::unit::name::Unit;
 use crate::unit::{self, Command, Failure, LogicalUnit, Nexus, Outcome};
@@ -28,6 +29,7 @@ pub struct DriveUnit {
     number: u16,
     nexus: Nexus,
     name: String,
+    lane: Option<Lane>,
     /// The session that it belongs to, if it is not this machine's.
     _session: Option<Arc<Attachment>>,
 }
@@ -37,6 +39,7 @@ pub struct ChangerUnit {
     shared: Arc<Shared>,
     nexus: Nexus,
     name: String,
+    lane: Option<Lane>,
     /// The session that it belongs to, if it is not this machine's.
     _session: Option<Arc<Attachment>>,
 }
@@ -61,6 +64,14 @@ fn run<U: LogicalUnit>(unit: &mut U, mut command: Command<'_, '_>) -> Result<End
     });
     let wanted = command.wanted();
     Ok(Ended { status: reply.status, transferred: reply.transferred, wanted, sense })
+}
+
+/// Lets something happen in the lane of a handle.
+fn in_lane<R>(lane: Option<&Lane>, work: impl FnOnce() -> R) -> R {
+    match lane {
+        Some(lane) => lane.run(work),
+        None => work(),
+    }
 }
 
 /// A unit whose files cannot be opened.
@@ -89,11 +100,25 @@ impl DriveUnit {
     ) -> error::Result<DriveUnit> {
         shared.drives().attach(number)?;
         let name = name(dir, Unit::Drive(number));
-        Ok(DriveUnit { shared: Arc::clone(shared), number, nexus, name, _session: session })
+        Ok(DriveUnit {
+            shared: Arc::clone(shared),
+            number,
+            nexus,
+            name,
+            lane: None,
+            _session: session,
+        })
     }
 }
 
 impl DriveUnit {
+    /// Commands of this handle take their time in a lane from here on.
+    #[must_use]
+    pub fn in_lane(mut self, lane: &Lane) -> DriveUnit {
+        self.lane = Some(lane.clone());
+        self
+    }
+
     /// Carries out a command from any thread. Without `wait` it is not begun, and the answer is `None`,
     /// while another one keeps the drive busy.
     pub(crate) fn run(
@@ -128,8 +153,14 @@ impl Transport for DriveUnit {
         let failed = |reason: String| scsi::Error::Transport { device: self.name.clone(), reason };
         let mut slot =
             self.shared.drives().slot(self.number).map_err(|error| failed(error.to_string()))?;
-        let drive = slot.drive_mut().ok_or_else(|| failed("the drive was closed".into()))?;
-        let outcome = unit::execute(drive, &mut Command::new(self.nexus, cdb, data));
+        let clock = self.shared.home().clock();
+        let outcome = in_lane(self.lane.as_ref(), || {
+            slot.meet(clock);
+            let drive = slot.drive_mut().ok_or_else(|| failed("the drive was closed".into()))?;
+            let outcome = unit::execute(drive, &mut Command::new(self.nexus, cdb, data));
+            slot.part(clock);
+            Ok(outcome)
+        })?;
         deliver(outcome, &self.name)
     }
 
@@ -146,11 +177,18 @@ impl ChangerUnit {
         session: Option<Arc<Attachment>>,
     ) -> ChangerUnit {
         let name = name(dir, Unit::Changer);
-        ChangerUnit { shared: Arc::clone(shared), nexus, name, _session: session }
+        ChangerUnit { shared: Arc::clone(shared), nexus, name, lane: None, _session: session }
     }
 }
 
 impl ChangerUnit {
+    /// Commands of this handle take their time in a lane from here on.
+    #[must_use]
+    pub fn in_lane(mut self, lane: &Lane) -> ChangerUnit {
+        self.lane = Some(lane.clone());
+        self
+    }
+
     /// Carries out a command from any thread.
     pub(crate) fn run(&self, cdb: &[u8], data: Data<'_>) -> Result<Ended, Failure> {
         let command = Command::new(self.nexus, cdb, data);
@@ -166,7 +204,14 @@ impl Transport for ChangerUnit {
         _timeout: Duration,
     ) -> Result<Reply, scsi::Error> {
         let mut command = Command::new(self.nexus, cdb, data);
-        let done = self.shared.with_changer(|changer| unit::execute(changer, &mut command));
+        let done = in_lane(self.lane.as_ref(), || {
+            self.shared.with_changer(|changer| {
+                changer.meet();
+                let outcome = unit::execute(changer, &mut command);
+                changer.part();
+                outcome
+            })
+        });
         let outcome = done.map_err(|error| scsi::Error::Transport {
             device: self.name.clone(),
             reason: error.to_string(),

@@ -29,7 +29,7 @@ pub(crate) use host_session::HostReference;
 pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Lane};
 use crate::config::LibraryConfig;
 use crate::drive::Drive;
 use crate::element::ElementKind;
@@ -137,6 +137,12 @@ impl Library {
     /// spent itself: `library.clock().advance(…)`.
     pub fn clock(&self) -> &Clock {
         self.shared.home().clock()
+    }
+
+    /// A course of time for a host that works on several units at once: beginning now, beside the library's
+    /// ([`crate::clock`]). [`DriveUnit::in_lane`] and [`ChangerUnit::in_lane`] put handles into it.
+    pub fn lane(&self) -> Lane {
+        Lane::new(self.shared.home().clock())
     }
 
     /// How a drive streamed since the library was opened in this process: back-hitches, speeds, waits. All zero on a library

@@ -138,6 +138,11 @@ impl Stream {
         self.run(micros(now), None);
     }
 
+    /// The time that it has come to: when the last call ended.
+    pub fn now(&self) -> Duration {
+        Duration::from_micros(self.now_us)
+    }
+
     /// What was counted up to the last call.
     pub fn report(&self) -> &StreamingReport {
         &self.report

@@ -15,6 +15,7 @@ mod generations;
 mod host;
 mod hosts;
 mod interchange;
+mod lanes;
 mod mistakes;
 mod model;
 mod offered;
