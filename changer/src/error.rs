@@ -1,4 +1,9 @@
 //! What can go wrong with a media changer.
+//!
+//! Every message names the changer, what was being done or asked for, what the robot said in words, and the
+//! next step. A test holds each variant to that.
+
+mod advice;
 
 use scsi::{Sense, transport};
 use thiserror::Error as ThisError;
@@ -11,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A command failed or was not carried at all.
-    #[error("changer {changer}: {doing} failed: {source}{}", hint(source))]
+    #[error("changer {changer}: {doing} failed: {}{}", source.without_device(), advice::after(source))]
     Scsi {
         /// The changer as the user named it.
         changer: String,
@@ -33,9 +38,9 @@ pub enum Error {
     },
     /// A move failed; the robot says why.
     #[error(
-        "changer {changer}: moving the tape from {from} to {to} failed: {source}{}{}",
-        hint(source),
-        if *left_in_arm { "; the tape is in the robot's arm, have it put back into a slot" } else { "" }
+        "changer {changer}: moving the tape from {from} to {to} failed: {}{}",
+        source.without_device(),
+        if *left_in_arm { advice::LEFT_IN_ARM } else { advice::after(source) }
     )]
     Move {
         /// The changer as the user named it.
@@ -73,7 +78,7 @@ pub enum Error {
         reported: usize,
     },
     /// No drive of this number.
-    #[error("changer {changer} has no drive {drive}; it has {count} (numbered from 0)")]
+    #[error("changer {changer} has no drive {drive}; name one of its {count}, numbered from 0")]
     NoSuchDrive {
         /// The changer as the user named it.
         changer: String,
@@ -83,7 +88,7 @@ pub enum Error {
         count: usize,
     },
     /// No slot of this number.
-    #[error("changer {changer} has no slot {slot}; it has {count} (numbered from 1)")]
+    #[error("changer {changer} has no slot {slot}; name one of its {count}, numbered from 1")]
     NoSuchSlot {
         /// The changer as the user named it.
         changer: String,
@@ -93,7 +98,7 @@ pub enum Error {
         count: usize,
     },
     /// The place to take a tape from is empty.
-    #[error("changer {changer}: {place} is empty")]
+    #[error("changer {changer}: {place} is empty; 'tape changer status' shows where tapes are")]
     Empty {
         /// The changer as the user named it.
         changer: String,
@@ -101,7 +106,10 @@ pub enum Error {
         place: String,
     },
     /// The place to put a tape is occupied.
-    #[error("changer {changer}: {place} is occupied{}", label.as_ref().map(|l| format!(" by {l}")).unwrap_or_default())]
+    #[error(
+        "changer {changer}: {place} is occupied{}; choose another place, or move that tape first",
+        label.as_ref().map(|l| format!(" by {l}")).unwrap_or_default()
+    )]
     Occupied {
         /// The changer as the user named it.
         changer: String,
@@ -119,7 +127,7 @@ pub enum Error {
         label: String,
     },
     /// The tape is in another drive.
-    #[error("changer {changer}: tape {label} is in drive {drive}")]
+    #[error("changer {changer}: tape {label} is in drive {drive}; unload it there first")]
     InOtherDrive {
         /// The changer as the user named it.
         changer: String,
@@ -141,7 +149,7 @@ pub enum Error {
         slot: u64,
     },
     /// Cleaning cartridges are not loaded by label.
-    #[error("changer {changer}: {label} is a cleaning cartridge")]
+    #[error("changer {changer}: {label} is a cleaning cartridge; 'tape changer clean' uses it")]
     CleaningCartridge {
         /// The changer as the user named it.
         changer: String,
@@ -149,7 +157,10 @@ pub enum Error {
         label: String,
     },
     /// Nowhere to put the tape.
-    #[error("changer {changer}: no free {} slot", if *import_export { "import/export" } else { "storage" })]
+    #[error(
+        "changer {changer}: no free {} slot; take a tape out of one",
+        if *import_export { "import/export" } else { "storage" }
+    )]
     NoFreeSlot {
         /// The changer as the user named it.
         changer: String,
@@ -157,7 +168,9 @@ pub enum Error {
         import_export: bool,
     },
     /// The drive did not eject, which the library needs before it takes a tape out.
-    #[error("changer {changer}: drive {drive} does not eject: {reason}")]
+    #[error(
+        "changer {changer}: drive {drive} does not eject: {reason}; eject its tape, then try again"
+    )]
     Eject {
         /// The changer as the user named it.
         changer: String,
@@ -207,13 +220,15 @@ pub enum Error {
         drive: u64,
     },
     /// No further tape in that direction.
-    #[error("changer {changer}: no further tape in the storage slots")]
+    #[error("changer {changer}: no further tape in the storage slots; 'mtx first' begins again")]
     NoFurtherTape {
         /// The changer as the user named it.
         changer: String,
     },
     /// The operation was ended by request.
-    #[error("changer {changer}: {doing} aborted")]
+    #[error(
+        "changer {changer}: {doing} aborted by request; a robot goes on with what it has begun"
+    )]
     Aborted {
         /// The changer as the user named it.
         changer: String,
@@ -230,25 +245,6 @@ fn name_of(kind: u8) -> &'static str {
         0x0d => "an enclosure",
         0x1f => "nothing that is connected",
         _ => "another device",
-    }
-}
-
-/// What an operator can do about it.
-fn hint(source: &transport::Error) -> &'static str {
-    match source.sense() {
-        Some(sense) if sense.is_station_open() => "; close the import/export station",
-        Some(sense) if sense.is_removal_prevented() => {
-            "; eject the tape in the drive first (or set eject-before-unload)"
-        }
-        Some(sense) if sense.is_destination_full() => {
-            "; the library finds a tape there that it did not report: take inventory"
-        }
-        Some(sense) if sense.is_source_empty() => {
-            "; the library finds no tape where it reported one: take inventory"
-        }
-        Some(sense) if sense.is_becoming_ready() => "; it is at work, try again in some minutes",
-        Some(sense) if sense.needs_operator() => "; see to the library, then try again",
-        _ => "",
     }
 }
 
@@ -296,3 +292,6 @@ impl Error {
         matches!(self, Error::Aborted { .. })
     }
 }
+
+#[cfg(test)]
+mod tests;

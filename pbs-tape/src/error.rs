@@ -2,7 +2,10 @@
 //!
 //! Every variant carries its evidence: which tape, which file on it, which block, which chunk. The
 //! readers of the on-tape formats know only their stream; whoever opened the file adds the place
-//! with [`ResultExt::on_tape`], so that a message always leads an operator to a cartridge.
+//! with [`ResultExt::on_tape`], so that a message always leads an operator to a cartridge. Every message
+//! that reaches one names the object and the next step; a test holds each variant to that.
+
+mod advice;
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +55,7 @@ pub enum BlockFault {
 #[non_exhaustive]
 pub enum Error {
     /// Something went wrong in a certain file of a certain tape.
-    #[error("tape {tape}, file {file}: {source}")]
+    #[error("tape {tape}, file {file}: {source}{}", advice::on_tape(source))]
     OnTape {
         /// Label text of the tape.
         tape: String,
@@ -81,7 +84,7 @@ pub enum Error {
     #[error(transparent)]
     Datastore(Box<datastore::Error>),
     /// A file of the state directory could not be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), advice::about_file(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -119,7 +122,7 @@ pub enum Error {
         blocks: u32,
     },
     /// A file was read on after a read error, or asked for its end before it was reached.
-    #[error("internal error: tape file used {0}")]
+    #[error("internal error: tape file used {0}; please report this")]
     StreamMisuse(&'static str),
     /// A tape file holds no block at all.
     #[error("there is a filemark where a file should start")]
@@ -148,7 +151,10 @@ pub enum Error {
     },
 
     /// A media catalog breaks its own rules.
-    #[error("media catalog {}: at byte {offset}: {reason}", path.display())]
+    #[error(
+        "media catalog {}: at byte {offset}: {reason}; load its tape and rebuild it with 'tape catalog --force'",
+        path.display()
+    )]
     CatalogDamaged {
         /// The catalog file (or a name for one that is on tape).
         path: PathBuf,
@@ -158,7 +164,9 @@ pub enum Error {
         reason: String,
     },
     /// A media catalog record would break the catalog's order.
-    #[error("media catalog of {tape}: {reason}")]
+    #[error(
+        "media catalog of {tape}: {reason}; load the tape and rebuild it with 'tape catalog --force'"
+    )]
     CatalogOrder {
         /// Label text or UUID of the tape.
         tape: String,
@@ -178,7 +186,10 @@ pub enum Error {
         tape: String,
     },
     /// The inventory file is not readable.
-    #[error("inventory {}: {reason}", path.display())]
+    #[error(
+        "inventory {}: {reason}; put it aside and run 'tape inventory --read-all-labels', which builds it from the tapes",
+        path.display()
+    )]
     InventoryDamaged {
         /// The file.
         path: PathBuf,
@@ -186,7 +197,9 @@ pub enum Error {
         reason: String,
     },
     /// No such tape in the inventory.
-    #[error("tape {tape} is not in the inventory")]
+    #[error(
+        "tape {tape} is not in the inventory; 'tape media list' shows what is, 'tape inventory' takes tapes in"
+    )]
     UnknownTape {
         /// Label text or UUID.
         tape: String,
@@ -200,7 +213,7 @@ pub enum Error {
         label_text: String,
     },
     /// A label text is in use.
-    #[error("label text {label_text} is already in use by tape {uuid}")]
+    #[error("label text {label_text} is already in use by tape {uuid}; choose another")]
     LabelTextInUse {
         /// The text.
         label_text: String,
@@ -208,7 +221,7 @@ pub enum Error {
         uuid: Uuid,
     },
     /// A label text, pool name or the like does not follow its pattern.
-    #[error("{what} '{value}' is not valid: {reason}")]
+    #[error("{what} '{value}' is not valid: {reason}; choose another")]
     InvalidName {
         /// What is named.
         what: &'static str,
@@ -218,7 +231,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// A media set's members contradict each other.
-    #[error("media set {set}: {reason}")]
+    #[error(
+        "media set {set}: {reason}; 'tape inventory --read-all-labels' with all its tapes shows what is so"
+    )]
     MediaSetInconsistent {
         /// Media set UUID.
         set: Uuid,
@@ -226,7 +241,7 @@ pub enum Error {
         reason: String,
     },
     /// The current media set can't be used for writing.
-    #[error("media set can't be used: {reason}")]
+    #[error("media set can't be used: {reason}; run the job again, it begins another set")]
     MediaSetUnusable {
         /// Why.
         reason: String,
@@ -280,7 +295,7 @@ pub enum Error {
     },
     /// Another tape than the wanted one is in the drive.
     #[error(
-        "wrong tape in drive {drive}: wanted {wanted} ({wanted_uuid}), found {found} ({found_uuid})"
+        "wrong tape in drive {drive}: wanted {wanted} ({wanted_uuid}), found {found} ({found_uuid}); load the wanted one"
     )]
     WrongTape {
         /// Drive name.
@@ -305,7 +320,9 @@ pub enum Error {
         reason: String,
     },
     /// What the tape says about its media set contradicts the inventory.
-    #[error("tape {tape} does not fit its media set: {reason}")]
+    #[error(
+        "tape {tape} does not fit its media set: {reason}; run 'tape inventory --read-all-labels' with it in the library"
+    )]
     WrongMediaSet {
         /// Label text.
         tape: String,
@@ -313,7 +330,9 @@ pub enum Error {
         reason: String,
     },
     /// The label read back is not the label written.
-    #[error("tape {tape}: the label read back differs from the one written: {reason}")]
+    #[error(
+        "tape {tape}: the label read back differs from the one written: {reason}; clean the drive and try again, or use another tape"
+    )]
     LabelReadBack {
         /// Label text.
         tape: String,
@@ -321,7 +340,9 @@ pub enum Error {
         reason: String,
     },
     /// The drive reports a problem that makes going on unsafe.
-    #[error("tape {tape}: the drive raised critical alerts: {alerts}")]
+    #[error(
+        "tape {tape}: the drive raised critical alerts: {alerts}; 'tape alert-flags' says what to do about them, then run the job again"
+    )]
     CriticalAlerts {
         /// Label text.
         tape: String,
@@ -375,7 +396,7 @@ pub enum Error {
     },
     /// Chunks that snapshots need are on none of the tapes.
     #[error(
-        "{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored"
+        "{snapshot}: {missing} of its chunks are on none of the tapes read (first: {first}); the snapshot was not restored, restore again with all tapes of the set"
     )]
     MissingChunks {
         /// `store:ns/…/type/id/time`.
@@ -419,7 +440,7 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
     /// The operator or a signal ended the job.
-    #[error("aborted by request")]
+    #[error("aborted by request; run it again to go on")]
     Aborted,
     /// The job did what it could, but not everything.
     #[error("finished with {failed} errors, the first: {first}")]
@@ -537,3 +558,6 @@ impl<T> IoResultExt<T> for std::io::Result<T> {
         self.map_err(|source| Error::io(path, source))
     }
 }
+
+#[cfg(test)]
+mod tests;

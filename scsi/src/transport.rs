@@ -115,6 +115,9 @@ pub struct Reply {
 }
 
 /// Why a command could not be carried at all, or (see [`Reply::into_result`]) how it failed.
+///
+/// What a device said names the command, what happened on the way names the device. Which device it was and
+/// what to do about it is added by whoever knows what was being done (`drive` and `changer`).
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum Error {
@@ -143,7 +146,7 @@ pub enum Error {
         timeout: Duration,
     },
     /// The way to the device failed (host adapter, driver, connection).
-    #[error("{device}: SCSI transport failed: {reason}")]
+    #[error("{device}: {}", transport_failed(reason))]
     Transport {
         /// The device as the user named it.
         device: String,
@@ -152,7 +155,7 @@ pub enum Error {
     },
     /// The command did certainly not reach the device, which therefore did nothing: it may be sent again,
     /// whatever it is.
-    #[error("{device}: the command was not carried: {reason}")]
+    #[error("{device}: {}", not_carried(reason))]
     NotCarried {
         /// The device as the user named it.
         device: String,
@@ -160,11 +163,7 @@ pub enum Error {
         reason: String,
     },
     /// More bytes in one command than the way to the device takes.
-    #[error(
-        "{device}: {}: {bytes} bytes in one command are too many, host adapter and kernel take \
-         {limit_bytes}; raise the adapter driver's limit (max_sectors) or use another adapter",
-        command(*opcode)
-    )]
+    #[error("{device}: {}", too_long(*opcode, *bytes, *limit_bytes))]
     TransferTooLong {
         /// The device as the user named it.
         device: String,
@@ -217,6 +216,39 @@ impl Error {
             _ => None,
         }
     }
+
+    /// The message without the device's name, for one that has named the device already.
+    pub fn without_device(&self) -> String {
+        match self {
+            Error::Transport { reason, .. } => transport_failed(reason),
+            Error::NotCarried { reason, .. } => not_carried(reason),
+            Error::Open { reason, .. } => reason.clone(),
+            Error::Io { source, .. } => source.to_string(),
+            Error::TransferTooLong { opcode, bytes, limit_bytes, .. } => {
+                too_long(*opcode, *bytes, *limit_bytes)
+            }
+            Error::Check { .. }
+            | Error::Status { .. }
+            | Error::Timeout { .. }
+            | Error::Malformed { .. } => self.to_string(),
+        }
+    }
+}
+
+fn transport_failed(reason: &str) -> String {
+    format!("SCSI transport failed: {reason}")
+}
+
+fn not_carried(reason: &str) -> String {
+    format!("the command was not carried: {reason}")
+}
+
+fn too_long(opcode: u8, bytes: u64, limit_bytes: u64) -> String {
+    format!(
+        "{}: {bytes} bytes in one command are too many, host adapter and kernel take {limit_bytes}; \
+         raise the adapter driver's limit (max_sectors) or use another adapter",
+        command(opcode)
+    )
 }
 
 impl Reply {
@@ -261,4 +293,36 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 pub trait Connect: Send + Sync {
     /// Opens the logical unit at `address`.
     fn connect(&self, address: &crate::address::Address) -> Result<Box<dyn Transport>, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What drive and changer say of a failure named the device twice: they had named it already.
+    #[test]
+    fn each_error_names_device_or_command_and_can_leave_the_device_out() {
+        let device = || "iscsi://host/target/0".to_string();
+        let opcode = 0x08;
+        let reason = || "what happened".to_string();
+        let errors = [
+            Error::Check { opcode, sense: Sense::READ_ERROR },
+            Error::Status { opcode, status: Status::Busy },
+            Error::Timeout { opcode, timeout: Duration::from_secs(9) },
+            Error::Transport { device: device(), reason: reason() },
+            Error::NotCarried { device: device(), reason: reason() },
+            Error::TransferTooLong { device: device(), opcode, bytes: 9, limit_bytes: 8 },
+            Error::Open { device: device(), reason: reason() },
+            Error::Io { device: device(), source: std::io::Error::other("what happened") },
+            Error::Malformed { opcode, reason: reason() },
+        ];
+        for error in errors {
+            let (text, short) = (error.to_string(), error.without_device());
+            assert!(!short.contains("iscsi:") && short.len() > 10, "{short}");
+            match text.strip_prefix("iscsi://host/target/0: ") {
+                Some(rest) => assert_eq!(rest, short),
+                None => assert!(text == short && text.contains("READ (08h)"), "{text}"),
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A command failed in a way that needs no name of its own here, or was not carried at all.
-    #[error("drive {drive}: {doing} failed: {source}{}", advice::after(source))]
+    #[error("drive {drive}: {doing} failed: {}{}", source.without_device(), advice::after(source))]
     Scsi {
         /// The drive as the user named it.
         drive: String,

@@ -193,8 +193,7 @@ impl<'a> PoolWriter<'a> {
             // catalog. What goes on is for an operator to decide.
             return Err(Error::WrongMediaSet {
                 tape: id.label.label_text,
-                reason: "its catalog lists data, but its label says that it is not in this set; \
-                         run 'tape inventory --read-all-labels'"
+                reason: "its catalog lists data, but its label says that it is not in this set"
                     .into(),
             });
         }

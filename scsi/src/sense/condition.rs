@@ -124,6 +124,11 @@ impl Sense {
             && matches!(self.ascq, 0x03 | 0x12 | 0x18)
     }
 
+    /// Something that moves did not get where it should: a robot that is stuck (SPC-4 annex D, 15h).
+    pub const fn is_positioning_failure(&self) -> bool {
+        matches!(self.key, SenseKey::NotReady | SenseKey::HardwareError) && self.asc == 0x15
+    }
+
     /// Loading, unloading or threading failed.
     pub const fn is_load_failure(&self) -> bool {
         matches!(self.key, SenseKey::NotReady | SenseKey::MediumError | SenseKey::HardwareError)

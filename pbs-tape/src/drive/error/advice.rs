@@ -1,6 +1,6 @@
 //! The next step after a failed command, by what the device or the way to it said.
 
-use scsi::transport;
+use scsi::{Status, transport};
 
 /// What to do, as the end of a message; empty if the message says it already.
 pub(super) fn after(source: &transport::Error) -> &'static str {
@@ -10,9 +10,14 @@ pub(super) fn after(source: &transport::Error) -> &'static str {
                 "; the drive may still be at it: see what it does ('mt status'), then rewind and begin again"
             }
             transport::Error::Transport { .. } | transport::Error::Io { .. } => {
-                "; where the tape stands is unknown: rewind and begin again"
+                "; see to the drive's power and connection; where the tape stands is unknown: rewind and begin again"
             }
-            transport::Error::NotCarried { .. } => "; try again",
+            transport::Error::NotCarried { .. } => {
+                "; the drive did nothing: see to its power and connection, then try again"
+            }
+            transport::Error::Status {
+                status: Status::CheckCondition | Status::Other(_), ..
+            } => "; see what the drive does ('mt status'), then try again",
             transport::Error::Malformed { .. } => {
                 "; is the drive's firmware up to date? 'capstan mt status' shows it"
             }

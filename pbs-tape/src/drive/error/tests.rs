@@ -27,6 +27,14 @@ fn all() -> Vec<Error> {
         scsi(transport::Error::Timeout { opcode: 0x08, timeout: Duration::from_secs(9) }),
         scsi(transport::Error::Transport { device: drive(), reason: "reset".into() }),
         scsi(transport::Error::NotCarried { device: drive(), reason: "no memory".into() }),
+        scsi(transport::Error::Io { device: drive(), source: std::io::ErrorKind::NotFound.into() }),
+        scsi(transport::Error::Malformed { opcode: 0x08, reason: "short".into() }),
+        scsi(transport::Error::TransferTooLong {
+            device: drive(),
+            opcode: 0x08,
+            bytes: 8,
+            limit_bytes: 7,
+        }),
         Error::NotATapeDrive { drive: drive(), kind: 8 },
         Error::NoMedium { drive: drive(), sense },
         Error::CleaningCartridge { drive: drive(), sense },
@@ -35,6 +43,17 @@ fn all() -> Vec<Error> {
         Error::PositionLost { drive: drive(), doing, sense },
         Error::PositionUnknown { drive: drive(), doing },
         Error::Deferred { drive: drive(), doing, sense },
+        Error::BlockCheckFailed {
+            drive: drive(),
+            block: None,
+            method: scsi::command::protection::Method::Crc32c,
+        },
+        Error::ProtectionLost { drive: drive() },
+        Error::EncryptionState {
+            drive: drive(),
+            expected: crate::drive::Encryption::Off,
+            found: "on".into(),
+        },
         Error::VolumeOverflow { drive: drive() },
         Error::WriteProtected { drive: drive(), sense },
         Error::Worm { drive: drive(), reason: "it holds data".into() },
@@ -76,7 +95,7 @@ fn all() -> Vec<Error> {
 fn every_message_names_drive_and_next_step() {
     for error in all() {
         let text = error.to_string();
-        assert!(text.contains("lto0"), "{text}");
+        assert_eq!(text.matches("lto0").count(), 1, "named once: {text}");
         let (what, next) = text.rsplit_once([';', ',']).unwrap_or((&text, ""));
         assert!(!what.is_empty() && next.len() > 5, "no next step: {text}");
         assert!(!text.ends_with('.') && !text.contains("  "), "{text}");
