@@ -419,7 +419,9 @@ pub enum Error {
         first: String,
     },
     /// A verification of tapes found no damage and did not see everything.
-    #[error("media set {set}: not everything was verified: {first}")]
+    #[error(
+        "media set {set}: not everything was verified: {first}; verify again when that is put right"
+    )]
     NotAllVerified {
         /// Media set UUID.
         set: Uuid,

@@ -68,6 +68,8 @@ fn all() -> Vec<(Error, &'static str)> {
         ),
         (Error::FeedEnded { snapshot: text(), missing: 7 }, "object"),
         (Error::MissingChunks { snapshot: text(), missing: 7, first: "00".into() }, "object"),
+        (Error::VerificationFailed { set: id, findings: 7, first: "a block".into() }, "00000000-"),
+        (Error::NotAllVerified { set: id, first: "T02 was not there".into() }, "00000000-"),
         (Error::Aborted, "aborted"),
     ];
     for kind in [
@@ -135,6 +137,8 @@ fn is_listed(error: &Error) -> bool {
         | Error::UnreadableChunk { .. }
         | Error::FeedEnded { .. }
         | Error::MissingChunks { .. }
+        | Error::VerificationFailed { .. }
+        | Error::NotAllVerified { .. }
         | Error::Aborted => true,
     }
 }
