@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-crypt bench-memory scale fuzz hunt faults model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog scale fuzz hunt faults model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -60,6 +60,13 @@ model: setup
 bench-memory: setup
 	$(CARGO) build --release --locked
 	python3 benches/memory.py
+
+# Media catalogs of millions of chunks: making and opening their indexes, looking chunks up.
+TAPES ?= 10
+CHUNKS ?= 6000000
+bench-catalog: setup
+	$(CARGO) build --release --locked -p pbs-tape --example catalog_scale
+	benches/catalog.sh $(TAPES) $(CHUNKS)
 
 # What grows with snapshots, chunks and images; the tables of docs/scale.md. Needs 6 GB of memory.
 scale: setup

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::media::catalog::CatalogContent;
+use crate::media::MediaCatalog;
 
 /// The folder of data written by the reference; `None`, with a note, if there is none here.
 pub(crate) fn golden() -> Option<PathBuf> {
@@ -21,7 +21,7 @@ pub(crate) fn golden() -> Option<PathBuf> {
 }
 
 /// Compares a catalog with the reference's own dump of it: one line a datastore.
-pub(crate) fn assert_catalog_equals_dump(content: &CatalogContent, dump: &Path) {
+pub(crate) fn assert_catalog_equals_dump(catalog: &MediaCatalog, dump: &Path) {
     let text = std::fs::read_to_string(dump).unwrap();
     let mut expected = BTreeMap::new();
     for line in text.lines() {
@@ -29,9 +29,11 @@ pub(crate) fn assert_catalog_equals_dump(content: &CatalogContent, dump: &Path) 
         expected.insert(line["store"].as_str().unwrap().to_string(), line);
     }
     let mut found = BTreeMap::new();
-    for (store, content) in content.stores() {
-        let mut chunks: Vec<(u64, String)> =
-            content.chunks().map(|(digest, file)| (file, digest.to_string())).collect();
+    for (store, content) in catalog.content().stores() {
+        let mut chunks: Vec<(u64, String)> = Vec::new();
+        catalog
+            .each_chunk(store, &mut |digest, file| chunks.push((file, digest.to_string())))
+            .unwrap();
         chunks.sort();
         let mut snapshots: Vec<(u64, String)> =
             content.snapshots.iter().map(|(name, file)| (*file, name.clone())).collect();

@@ -22,9 +22,10 @@ impl SetCatalogs {
     /// Loads the catalogs of all members.
     pub fn load(state: &StateDir, inventory: &Inventory, set: &MediaSet) -> Result<SetCatalogs> {
         let mut catalogs = SetCatalogs::default();
+        let tapes = set.members().len();
         for media in set.members().iter().flatten() {
             let entry = inventory.require(media)?;
-            catalogs.insert(MediaCatalog::load(state, &entry.id)?);
+            catalogs.insert(MediaCatalog::load_one_of(state, &entry.id, tapes)?);
         }
         Ok(catalogs)
     }
@@ -38,9 +39,10 @@ impl SetCatalogs {
     ) -> Result<(SetCatalogs, Vec<Error>)> {
         let mut catalogs = SetCatalogs::default();
         let mut lacking = Vec::new();
+        let tapes = set.members().len();
         for media in set.members().iter().flatten() {
             let entry = inventory.require(media)?;
-            match MediaCatalog::load(state, &entry.id) {
+            match MediaCatalog::load_one_of(state, &entry.id, tapes) {
                 Ok(catalog) => catalogs.insert(catalog),
                 Err(e) => lacking.push(e),
             }
@@ -69,8 +71,8 @@ impl SetCatalogs {
     }
 
     /// True if any tape holds the chunk.
-    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> bool {
-        self.find_chunk(store, digest).is_some()
+    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> Result<bool> {
+        Ok(self.find_chunk(store, digest)?.is_some())
     }
 
     /// Tape and file of a snapshot.
@@ -81,9 +83,12 @@ impl SetCatalogs {
     }
 
     /// Tape and file of a chunk.
-    pub fn find_chunk(&self, store: &str, digest: &Digest) -> Option<(Uuid, u64)> {
-        self.catalogs.iter().find_map(|(media, catalog)| {
-            catalog.content().chunk(store, digest).map(|file| (*media, file))
-        })
+    pub fn find_chunk(&self, store: &str, digest: &Digest) -> Result<Option<(Uuid, u64)>> {
+        for (media, catalog) in &self.catalogs {
+            if let Some(file) = catalog.chunk(store, digest)? {
+                return Ok(Some((*media, file)));
+            }
+        }
+        Ok(None)
     }
 }

@@ -73,6 +73,11 @@ impl StateDir {
         self.path.join(format!("{media}.tmp"))
     }
 
+    /// The index of the chunks in a tape's media catalog, which is made again if it is not there.
+    pub fn catalog_index_file(&self, media: &Uuid) -> PathBuf {
+        self.path.join("catalog-index").join(format!("{media}.chunks"))
+    }
+
     /// A tape's cached list of snapshots.
     pub fn snapshot_list_file(&self, media: &Uuid) -> PathBuf {
         self.path.join(format!("{media}.index"))

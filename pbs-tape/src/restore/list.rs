@@ -285,7 +285,7 @@ fn fetch_chunks(
                 continue;
             }
             // A chunk that no catalog knows is found missing when the snapshot is to appear.
-            if let Some((media, file)) = catalogs.find_chunk(store, digest) {
+            if let Some((media, file)) = catalogs.find_chunk(store, digest)? {
                 let files = plan.entry(media).or_default();
                 let (_, digests) =
                     files.entry(file).or_insert_with(|| (store.into(), DigestSet::default()));

@@ -294,9 +294,9 @@ fn a_torn_last_file_hides_nothing_before_it() {
         let id = inventory.find_by_label_text("T01").unwrap().unwrap().id.clone();
         let catalog = MediaCatalog::load(&set.world.state, &id).unwrap();
         let mut known = std::collections::BTreeSet::new();
-        for content in catalog.content().stores().values() {
+        for (store, content) in catalog.content().stores() {
             known.extend(content.snapshots.values().copied());
-            known.extend(content.chunks().map(|(_, file)| file));
+            catalog.each_chunk(store, &mut |_, file| _ = known.insert(file)).unwrap();
         }
         // Everything but the torn file is known.
         assert_eq!(known.len(), archives - 1, "{cut}");

@@ -34,7 +34,7 @@ pub(super) fn settle(job: &Job<'_>, ledger: &mut Ledger) -> Result<()> {
         Places { job, catalogs, all_told: lacking.is_empty() && job.members.is_complete() };
     for need in needs {
         let Some(archive) = ledger.archives.get(need.archive as usize).cloned() else { continue };
-        let fate = places.fate(ledger, &archive, &need);
+        let fate = places.fate(ledger, &archive, &need)?;
         let (damage, file, reason) = match fate {
             Fate::Good => continue,
             Fate::Elsewhere => {
@@ -80,38 +80,38 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn fate(&self, ledger: &Ledger, archive: &Archive, need: &Need) -> Fate {
+    fn fate(&self, ledger: &Ledger, archive: &Archive, need: &Need) -> Result<Fate> {
         let unfit = match ledger.look_for(archive, need) {
-            Found::Good => return Fate::Good,
+            Found::Good => return Ok(Fate::Good),
             Found::Unfit(reason) => Some(reason),
             Found::Nothing => None,
         };
         if let Some(damage) = ledger.find_bad(archive.store, &need.digest) {
             let place = damage.and_then(|damage| ledger.damage.get(damage));
             let reason = place.map_or("it is damaged".into(), |damage| damage.to_string());
-            return Fate::Lost { damage, file: None, reason };
+            return Ok(Fate::Lost { damage, file: None, reason });
         }
-        let place = self.catalogs.find_chunk(ledger.store(archive.store), &need.digest);
+        let place = self.catalogs.find_chunk(ledger.store(archive.store), &need.digest)?;
         if let Some(reason) = unfit {
-            return Fate::Lost { damage: None, file: self.named(place), reason };
+            return Ok(Fate::Lost { damage: None, file: self.named(place), reason });
         }
         let Some((media, file)) = place else {
             let unread = ledger.tapes.iter().any(|tape| tape.state != TapeState::Read);
-            return if self.all_told || (!unread && self.has_read_all(ledger)) {
+            return Ok(if self.all_told || (!unread && self.has_read_all(ledger)) {
                 let reason = "it is on none of the tapes".to_string();
                 Fate::Lost { damage: None, file: None, reason }
             } else if self.has_read_all(ledger) {
                 Fate::Unread
             } else {
                 Fate::Elsewhere
-            };
+            });
         };
         let Some(tape) = ledger.tapes.iter().find(|tape| tape.id.label.uuid == media) else {
-            return Fate::Elsewhere;
+            return Ok(Fate::Elsewhere);
         };
         let text = tape.text().to_owned();
         let reason = match tape.state {
-            TapeState::Missing | TapeState::Partly => return Fate::Unread,
+            TapeState::Missing | TapeState::Partly => return Ok(Fate::Unread),
             TapeState::Unreadable => format!("it is on tape {text}: {}", tape.reason),
             TapeState::Read | TapeState::Chosen => {
                 format!(
@@ -119,7 +119,7 @@ impl Places<'_> {
                 )
             }
         };
-        Fate::Lost { damage: None, file: Some((text, file)), reason }
+        Ok(Fate::Lost { damage: None, file: Some((text, file)), reason })
     }
 
     fn named(&self, place: Option<(uuid::Uuid, u64)>) -> Option<(String, u64)> {

@@ -55,7 +55,7 @@ pub(super) fn verify(
             Ok(())
         })?;
     }
-    let mut plan = plan(ledger, &catalogs);
+    let mut plan = plan(ledger, &catalogs)?;
     // Their memory is not needed while tapes are read.
     drop(catalogs);
     for media in job.in_order() {
@@ -72,12 +72,12 @@ pub(super) fn verify(
 }
 
 /// Where the chunks are that the snapshots' indexes name.
-fn plan(ledger: &Ledger, catalogs: &SetCatalogs) -> Plan {
+fn plan(ledger: &Ledger, catalogs: &SetCatalogs) -> Result<Plan> {
     let mut plan = Plan::new();
     for need in &ledger.needs {
         let Some(archive) = ledger.archives.get(need.archive as usize) else { continue };
         let store = ledger.store(archive.store);
-        if let Some((media, file)) = catalogs.find_chunk(store, &need.digest) {
+        if let Some((media, file)) = catalogs.find_chunk(store, &need.digest)? {
             let files = plan.entry(media).or_default();
             let (_, digests) = files.entry(file).or_insert_with(|| (store.to_owned(), Vec::new()));
             digests.push(need.digest);
@@ -87,7 +87,7 @@ fn plan(ledger: &Ledger, catalogs: &SetCatalogs) -> Plan {
         digests.sort_unstable();
         digests.dedup();
     }
-    plan
+    Ok(plan)
 }
 
 /// Notes damage at a place of a tape; other errors end what is done with it.

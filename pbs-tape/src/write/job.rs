@@ -444,10 +444,12 @@ fn lacking_chunks(
             continue;
         }
         let index = reader.index(&file.filename)?;
-        let digests = index
-            .digests()
-            .filter(|digest| !writer.contains_chunk(store_name, digest) && seen.insert(*digest))
-            .collect();
+        let mut digests = Vec::new();
+        for digest in index.digests() {
+            if !writer.contains_chunk(store_name, &digest)? && seen.insert(digest) {
+                digests.push(digest);
+            }
+        }
         lists.push(ChunkList { archive: file.filename.clone(), digests });
     }
     Ok(lists)

@@ -122,7 +122,7 @@ impl<'a> PoolWriter<'a> {
     }
 
     /// The same for a chunk.
-    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> bool {
+    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> Result<bool> {
         self.catalogs.contains_chunk(store, digest)
     }
 
@@ -532,6 +532,9 @@ impl<'a> PoolWriter<'a> {
         if let Some(tape) = self.loaded.take() {
             self.progress.note(&format!("eject media {}", tape.label_text));
             self.loader.unload(Some(tape.device))?;
+            if let Some(catalog) = self.catalogs.get_mut(&tape.media) {
+                catalog.settle();
+            }
         }
         Ok(())
     }

@@ -92,9 +92,9 @@ fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
         assert_eq!(entry.id.media_set_label.as_ref(), Some(&set));
         let catalog = MediaCatalog::load(&world.state, &entry.id).unwrap();
         let mut known: BTreeSet<u64> = BTreeSet::new();
-        for content in catalog.content().stores().values() {
+        for (store, content) in catalog.content().stores() {
             known.extend(content.snapshots.values());
-            known.extend(content.chunks().map(|(_, file)| file));
+            catalog.each_chunk(store, &mut |_, file| _ = known.insert(file)).unwrap();
         }
         let mut number = 2;
         let mut leading = Vec::new();
@@ -132,7 +132,7 @@ fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
                         assert!(!unregistered, "{text} file {number}: an unregistered chunk");
                         found += 1;
                         if known.contains(&number) {
-                            let at = catalog.content().chunk("main", &digest);
+                            let at = catalog.chunk("main", &digest).unwrap();
                             // A last chunk of whole slices counts as cut although all of it is there.
                             unregistered = at.is_none();
                             assert!(at.is_some() || blob.len() % 262_144 == 0);
@@ -328,7 +328,7 @@ fn a_damaged_chunk_is_named_and_never_written() {
     let catalog = MediaCatalog::load(&world.state, &entry.id).unwrap();
     assert!(catalog.content().snapshot("main", &names[0]).is_some());
     assert!(catalog.content().snapshot("main", &names[1]).is_none());
-    assert!(catalog.content().chunk("main", &victim).is_none());
+    assert!(catalog.chunk("main", &victim).unwrap().is_none());
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
         }
         writer.export_media_set().unwrap();
         let catalog = MediaCatalog::load(&world.state, &id).unwrap();
-        assert!(catalog.content().chunk("main", &digest).is_some(), "{inventory_is_behind}");
+        assert!(catalog.chunk("main", &digest).unwrap().is_some(), "{inventory_is_behind}");
     }
 }
 

@@ -1,13 +1,12 @@
-//! A catalog in memory, and the order that its records must keep.
+//! A catalog in memory: its snapshots, and those of its chunks that no index holds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use datastore::Digest;
-use uuid::Uuid;
 
+use super::order::{OpenArchive, RecordOrder};
 use super::record::Record;
-use crate::format::label::FIRST_DATA_FILE;
 use crate::media::inventory::MediaId;
 
 /// Digests are uniform by nature, so their first bytes are the best hash there is.
@@ -31,41 +30,38 @@ impl Hasher for DigestHasher {
 pub(crate) type DigestMap<V> = HashMap<Digest, V, BuildHasherDefault<DigestHasher>>;
 pub(crate) type DigestSet = std::collections::HashSet<Digest, BuildHasherDefault<DigestHasher>>;
 
+/// Chunks in memory: datastore → digest → tape file.
+pub(super) type ChunkMaps = BTreeMap<String, DigestMap<u64>>;
+
 /// What a tape holds of one datastore.
 #[derive(Debug, Default)]
 pub struct StoreContent {
     /// Snapshot name → tape file.
     pub snapshots: BTreeMap<String, u64>,
-    pub(crate) chunks: DigestMap<u64>,
 }
 
-impl StoreContent {
-    /// Tape file of a chunk.
-    pub fn chunk(&self, digest: &Digest) -> Option<u64> {
-        self.chunks.get(digest).copied()
-    }
-
-    /// All chunks with their tape files, in no order.
-    pub fn chunks(&self) -> impl Iterator<Item = (&Digest, u64)> {
-        self.chunks.iter().map(|(digest, file)| (digest, *file))
-    }
-
-    /// How many chunks.
-    pub fn chunk_count(&self) -> usize {
-        self.chunks.len()
-    }
-}
-
-/// What a tape holds. A later record for the same name or digest replaces the earlier one.
+/// What a tape holds, as far as it is small. A later record for the same name or digest replaces
+/// the earlier one.
 #[derive(Debug, Default)]
 pub struct CatalogContent {
     stores: BTreeMap<String, StoreContent>,
-    open_archive: Option<(u64, Uuid, String)>,
-    last_file: Option<u64>,
-    labels: u64,
+    order: RecordOrder,
+    /// Chunks of records since the index was made. Only a catalog that is asked for them has them.
+    recent: Option<ChunkMaps>,
+    recent_chunks: u64,
 }
 
 impl CatalogContent {
+    /// Empty, to take in all records with their chunks.
+    pub(super) fn with_chunks() -> CatalogContent {
+        CatalogContent { recent: Some(ChunkMaps::new()), ..CatalogContent::default() }
+    }
+
+    /// From now on chunks are kept; those of earlier records are elsewhere.
+    pub(super) fn keep_chunks(&mut self) {
+        self.recent.get_or_insert_default();
+    }
+
     /// By datastore.
     pub fn stores(&self) -> &BTreeMap<String, StoreContent> {
         &self.stores
@@ -76,109 +72,75 @@ impl CatalogContent {
         self.stores.get(store)?.snapshots.get(snapshot).copied()
     }
 
-    /// Tape file of a chunk.
-    pub fn chunk(&self, store: &str, digest: &Digest) -> Option<u64> {
-        self.stores.get(store)?.chunk(digest)
+    /// The chunks of records since the index was made; `None` if chunks are not kept.
+    pub(super) fn recent(&self) -> Option<&ChunkMaps> {
+        self.recent.as_ref()
+    }
+
+    /// Gives those chunks away.
+    pub(super) fn into_recent(self) -> ChunkMaps {
+        self.recent.unwrap_or_default()
+    }
+
+    /// Forgets those chunks: an index has them.
+    pub(super) fn forget_recent(&mut self) {
+        if let Some(recent) = &mut self.recent {
+            // Not `clear`, which keeps the memory.
+            *recent = ChunkMaps::new();
+        }
+        self.recent_chunks = 0;
+    }
+
+    /// How many records of chunks were kept in memory.
+    pub(super) fn recent_chunks(&self) -> u64 {
+        self.recent_chunks
+    }
+
+    /// The archive whose chunks come now.
+    pub(super) fn open_archive(&self) -> Option<&OpenArchive> {
+        self.order.open_archive()
     }
 
     /// True between the records `A` and `E`.
     pub fn is_archive_open(&self) -> bool {
-        self.open_archive.is_some()
+        self.order.open_archive().is_some()
     }
 
     /// How many of the two labels were seen.
     pub fn labels(&self) -> u64 {
-        self.labels
+        self.order.labels()
     }
 
     /// Takes in one record after checking that it may come here; the error says which rule it
     /// breaks. `media` is the tape that the catalog is to describe.
     pub fn apply(&mut self, media: &MediaId, record: &Record) -> Result<(), String> {
-        let next_file = match self.last_file {
-            None => 0,
-            Some(last) => last.checked_add(1).ok_or("file number overflow")?,
+        // An archive without chunks names a datastore, too.
+        let ending = match record {
+            Record::ArchiveEnd { .. } => self.order.open_archive().map(|open| open.store.clone()),
+            _ => None,
         };
+        self.order.check(media, record)?;
         match record {
-            Record::Label { file_number, uuid, seq_nr } => {
-                if self.open_archive.is_some() {
-                    return Err("label inside a chunk archive".into());
-                }
-                if *file_number >= FIRST_DATA_FILE {
-                    return Err(format!("label with file number {file_number}"));
-                }
-                if *file_number != next_file {
-                    return Err(format!("label of file {file_number} where {next_file} belongs"));
-                }
-                if *file_number == 0 {
-                    if *uuid != media.label.uuid {
-                        return Err(format!("it describes the tape with UUID {uuid}"));
-                    }
-                    if *seq_nr != 0 {
-                        return Err(format!("media label with sequence number {seq_nr}"));
-                    }
-                } else if let Some(set) = &media.media_set_label {
-                    if *uuid != set.uuid {
-                        return Err(format!("unexpected media set {uuid}, not {}", set.uuid));
-                    }
-                    if *seq_nr != set.seq_nr {
-                        return Err(format!(
-                            "unexpected sequence number {seq_nr}, not {}",
-                            set.seq_nr
-                        ));
-                    }
-                }
-                self.last_file = Some(*file_number);
-                self.labels += 1;
-            }
-            Record::ArchiveStart { file_number, uuid, store } => {
-                if self.open_archive.is_some() {
-                    return Err("chunk archive inside a chunk archive".into());
-                }
-                check_data_file(*file_number, next_file)?;
-                self.open_archive = Some((*file_number, *uuid, store.clone()));
-            }
             Record::Chunk(digest) => {
-                let Some((file_number, _, store)) = &self.open_archive else {
-                    return Err("chunk outside a chunk archive".into());
-                };
-                let content = match self.stores.get_mut(store) {
-                    Some(content) => content,
-                    None => self.stores.entry(store.clone()).or_default(),
-                };
-                content.chunks.insert(*digest, *file_number);
-            }
-            Record::ArchiveEnd { file_number, uuid } => {
-                let Some((open_file, open_uuid, store)) = self.open_archive.take() else {
-                    return Err("end of a chunk archive that did not begin".into());
-                };
-                if (open_file, open_uuid) != (*file_number, *uuid) {
-                    return Err(format!(
-                        "end of chunk archive {file_number} inside chunk archive {open_file}"
-                    ));
+                if let (Some(recent), Some(open)) = (&mut self.recent, self.order.open_archive()) {
+                    if !recent.contains_key(&open.store) {
+                        recent.insert(open.store.clone(), DigestMap::default());
+                    }
+                    if let Some(chunks) = recent.get_mut(&open.store) {
+                        chunks.insert(*digest, open.file_number);
+                        self.recent_chunks += 1;
+                    }
                 }
-                self.stores.entry(store).or_default();
-                self.last_file = Some(*file_number);
             }
             Record::Snapshot { file_number, store, snapshot, .. } => {
-                if self.open_archive.is_some() {
-                    return Err("snapshot inside a chunk archive".into());
-                }
-                check_data_file(*file_number, next_file)?;
                 let content = self.stores.entry(store.clone()).or_default();
                 content.snapshots.insert(snapshot.clone(), *file_number);
-                self.last_file = Some(*file_number);
             }
+            Record::Label { .. } | Record::ArchiveStart { .. } | Record::ArchiveEnd { .. } => {}
+        }
+        if let Some(store) = ending {
+            self.stores.entry(store).or_default();
         }
         Ok(())
     }
-}
-
-fn check_data_file(file_number: u64, next_file: u64) -> Result<(), String> {
-    if file_number < FIRST_DATA_FILE {
-        return Err(format!("file {file_number} is a label"));
-    }
-    if file_number < next_file {
-        return Err(format!("file {file_number} after file {}", next_file - 1));
-    }
-    Ok(())
 }

@@ -4,23 +4,30 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use datastore::Digest;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
-use super::content::CatalogContent;
-use super::record::{MAGIC_V1_0, MAGIC_V1_1, Next, Record, RecordReader};
+use super::chunks::CoveredChunks;
+use super::content::{CatalogContent, ChunkMaps};
+use super::load::{Source, lock_file, open_log, unlock_file, whole_commits};
+use super::log::read_labels;
+use super::record::{MAGIC_V1_1, Record};
 use crate::error::{Error, IoResultExt, Result};
 use crate::media::inventory::MediaId;
-use crate::media::state::{LOCK_WAIT, StateDir, remove_file_if_present, sync_parent};
+use crate::media::state::{StateDir, remove_file_if_present, sync_parent};
 
 const CATALOG_MODE: u32 = 0o644;
-const MAGIC_BYTES: u64 = MAGIC_V1_1.len() as u64;
 /// Pending bytes above which a catalog that is being rebuilt is committed.
 const REBUILD_PENDING_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a log behind its index above which loading makes the index anew; 127,000 chunks.
+const TAIL_BYTES_MAX: u64 = 4 << 20;
+/// The same for all catalogs of a set together, whose chunks behind indexes take about 45 MB then.
+const TAILS_BYTES_MAX: u64 = 16 << 20;
+/// A set may be so large that this is exceeded: an index that is made anew for less does not pay.
+const TAIL_BYTES_MIN: u64 = 64 << 10;
+/// Chunks in memory above which a commit makes the index anew; they take about 45 MB.
+const RECENT_CHUNKS_MAX: u64 = 1 << 19;
 
 /// The catalog of one tape.
 #[derive(Debug)]
@@ -33,7 +40,10 @@ pub struct MediaCatalog {
     /// Length of the file as far as it was read or written by this object.
     committed_bytes: u64,
     content: CatalogContent,
+    chunks: CoveredChunks,
     pending: Vec<u8>,
+    tail_bytes_max: u64,
+    recent_chunks_max: u64,
 }
 
 impl MediaCatalog {
@@ -42,28 +52,47 @@ impl MediaCatalog {
         MediaCatalog::open(state, media, false)
     }
 
+    /// Loads the catalog of one of so many tapes that are asked together, to look things up. Together
+    /// they need little memory, however many they are.
+    pub fn load_one_of(state: &StateDir, media: &MediaId, tapes: usize) -> Result<MediaCatalog> {
+        let share = TAILS_BYTES_MAX / (tapes as u64).max(1);
+        let tail_bytes_max = share.clamp(TAIL_BYTES_MIN, TAIL_BYTES_MAX);
+        MediaCatalog::open_with(state, media, false, tail_bytes_max)
+    }
+
     /// Loads the catalog of `media` to add to it.
     pub fn load_for_append(state: &StateDir, media: &MediaId) -> Result<MediaCatalog> {
         MediaCatalog::open(state, media, true)
     }
 
     fn open(state: &StateDir, media: &MediaId, append: bool) -> Result<MediaCatalog> {
-        let path = state.catalog_file(&media.label.uuid);
-        let file = match OpenOptions::new().read(true).append(append).open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Err(Error::CatalogMissing { tape: media.label.label_text.clone() });
-            }
-            Err(e) => return Err(Error::io(&path, e)),
-        };
-        let file = lock_file(file, &path)?;
-        let (mut content, mut extent) = load(&file, &path, media, None)?;
+        MediaCatalog::open_with(state, media, append, TAIL_BYTES_MAX)
+    }
+
+    pub(super) fn open_with(
+        state: &StateDir,
+        media: &MediaId,
+        append: bool,
+        tail_bytes_max: u64,
+    ) -> Result<MediaCatalog> {
+        let (file, path) = open_log(state, media, append)?;
+        let (file, len) = whole_commits(file, &path)?;
+        let source = Source { state, media, file: &file, path: &path };
+        let mut loaded = source.load(len, tail_bytes_max)?;
+        let extent = loaded.extent;
         if extent.torn {
             if append {
-                keep_torn_copy(&file, &path, extent.good_bytes)?;
+                let locked = lock_file(file.try_clone().at(&path)?, &path)?;
+                if locked.metadata().at(&path)?.len() != len {
+                    return Err(Error::CatalogOrder {
+                        tape: media.label.label_text.clone(),
+                        reason: "somebody else writes to it".into(),
+                    });
+                }
+                keep_torn_copy(&locked, &path, extent.good_bytes)?;
             }
             // What an unfinished archive added must not be found.
-            (content, extent) = load(&file, &path, media, Some(extent.good_bytes))?;
+            loaded = source.load(extent.good_bytes, tail_bytes_max)?;
         }
         let mut catalog = MediaCatalog {
             state: state.clone(),
@@ -71,11 +100,14 @@ impl MediaCatalog {
             path,
             file: None,
             committed_bytes: extent.good_bytes,
-            content,
+            content: loaded.content,
+            chunks: loaded.chunks,
             pending: Vec::new(),
+            tail_bytes_max,
+            recent_chunks_max: RECENT_CHUNKS_MAX,
         };
         if append {
-            catalog.file = Some(unlock_file(file, &catalog.path)?);
+            catalog.file = Some(file);
             if catalog.committed_bytes == 0 {
                 // An empty file is a catalog that nobody has begun.
                 catalog.begin()?;
@@ -85,6 +117,9 @@ impl MediaCatalog {
     }
 
     /// Starts a new catalog under a temporary name; [`MediaCatalog::publish`] makes it the tape's.
+    ///
+    /// It is for writing: it can't be asked for chunks, so that rebuilding the catalog of a tape needs
+    /// no memory for them.
     pub fn create_temporary(state: &StateDir, media: &MediaId) -> Result<MediaCatalog> {
         let path = state.catalog_temp_file(&media.label.uuid);
         let file = OpenOptions::new()
@@ -101,7 +136,10 @@ impl MediaCatalog {
             file: Some(file),
             committed_bytes: 0,
             content: CatalogContent::default(),
+            chunks: CoveredChunks::nothing(state, media),
             pending: Vec::new(),
+            tail_bytes_max: TAIL_BYTES_MAX,
+            recent_chunks_max: RECENT_CHUNKS_MAX,
         };
         catalog.begin()?;
         Ok(catalog)
@@ -110,8 +148,8 @@ impl MediaCatalog {
     /// Replaces whatever catalog the tape had by one that knows its labels only.
     pub fn overwrite(state: &StateDir, media: &MediaId) -> Result<MediaCatalog> {
         let mut catalog = MediaCatalog::create_temporary(state, media)?;
-        catalog.commit()?;
         catalog.publish()?;
+        catalog.content.keep_chunks();
         Ok(catalog)
     }
 
@@ -120,10 +158,11 @@ impl MediaCatalog {
         state.catalog_file(media).is_file()
     }
 
-    /// Removes the tape's catalog and its snapshot list; having none is fine.
+    /// Removes the tape's catalog with its snapshot list and index; having none is fine.
     pub fn destroy(state: &StateDir, media: &Uuid) -> Result<()> {
         remove_file_if_present(&state.catalog_file(media))?;
         remove_file_if_present(&state.snapshot_list_file(media))?;
+        remove_file_if_present(&state.catalog_index_file(media))?;
         Ok(())
     }
 
@@ -150,6 +189,7 @@ impl MediaCatalog {
                 std::fs::rename(&path, &aside).at(&aside)?;
                 sync_parent(&aside)?;
                 remove_file_if_present(&state.snapshot_list_file(&media.label.uuid))?;
+                remove_file_if_present(&state.catalog_index_file(&media.label.uuid))?;
                 return Ok(());
             }
             Err(e) => return Err(e),
@@ -166,9 +206,67 @@ impl MediaCatalog {
         &self.media
     }
 
-    /// What is known to be on the tape, records not yet committed included.
+    /// What is known to be on the tape besides chunks, records not yet committed included.
     pub fn content(&self) -> &CatalogContent {
         &self.content
+    }
+
+    /// Tape file of a chunk, records not yet committed included.
+    pub fn chunk(&self, store: &str, digest: &Digest) -> Result<Option<u64>> {
+        // Later records replace earlier ones.
+        let recent = self.recent()?.get(store).and_then(|chunks| chunks.get(digest));
+        match recent {
+            Some(file_number) => Ok(Some(*file_number)),
+            None => self.chunks.find(store, digest),
+        }
+    }
+
+    /// Calls `each` once for every chunk of a datastore with its tape file, in no order.
+    pub fn each_chunk(&self, store: &str, each: &mut dyn FnMut(&Digest, u64)) -> Result<()> {
+        let recent = self.recent()?.get(store);
+        self.chunks.each(store, &mut |digest, file_number| {
+            if recent.is_none_or(|chunks| !chunks.contains_key(digest)) {
+                each(digest, file_number);
+            }
+        })?;
+        for (digest, file_number) in recent.into_iter().flatten() {
+            each(digest, *file_number);
+        }
+        Ok(())
+    }
+
+    fn recent(&self) -> Result<&ChunkMaps> {
+        self.content.recent().ok_or_else(|| {
+            self.order_error("it is being rebuilt and can't be asked for chunks yet".into())
+        })
+    }
+
+    /// Moves chunks that are in memory to the index, if they are worth it: for a tape that goes back
+    /// to its slot while the job goes on.
+    pub fn settle(&mut self) {
+        if self.content.recent_chunks() * Record::CHUNK_BYTES > self.tail_bytes_max / 16 {
+            self.make_index();
+        }
+    }
+
+    /// Makes the index of all that is committed. Without one the catalog needs more memory, and all
+    /// else is as before.
+    fn make_index(&mut self) {
+        if !self.pending.is_empty() || self.path != self.state.catalog_file(&self.media.label.uuid)
+        {
+            return;
+        }
+        let Ok(log) = File::open(&self.path) else { return };
+        let source =
+            Source { state: &self.state, media: &self.media, file: &log, path: &self.path };
+        match source.build(self.committed_bytes) {
+            Ok((index, _)) if index.covered_bytes() == self.committed_bytes => {
+                self.chunks.set_index(index);
+                self.content.forget_recent();
+            }
+            // It is not tried again before as many chunks have come once more.
+            _ => self.recent_chunks_max = self.recent_chunks_max.saturating_mul(2),
+        }
     }
 
     /// Adds a complete snapshot archive.
@@ -221,6 +319,9 @@ impl MediaCatalog {
         result?;
         self.committed_bytes += self.pending.len() as u64;
         self.pending.clear();
+        if self.content.recent_chunks() > self.recent_chunks_max {
+            self.make_index();
+        }
         Ok(())
     }
 
@@ -237,6 +338,8 @@ impl MediaCatalog {
         self.commit()?;
         let target = self.state.catalog_file(&self.media.label.uuid);
         if self.path != target {
+            // The index of the old one goes first: it must never be taken for that of the new one.
+            remove_file_if_present(&self.state.catalog_index_file(&self.media.label.uuid))?;
             std::fs::rename(&self.path, &target).at(&target)?;
             sync_parent(&target)?;
             self.path = target;
@@ -281,132 +384,6 @@ impl MediaCatalog {
     }
 }
 
-/// Checks a whole catalog, for instance one that came from tape, without keeping it. It must be that
-/// of `media` and hold both its labels.
-pub fn check_catalog_stream(input: &mut dyn Read, name: &Path, media: &MediaId) -> Result<()> {
-    let mut magic = [0u8; MAGIC_V1_1.len()];
-    input.read_exact(&mut magic).at(name)?;
-    check_magic(&magic, name)?;
-    let mut reader = RecordReader::new(input, MAGIC_BYTES);
-    let mut content = CatalogContent::default();
-    loop {
-        let offset = reader.offset();
-        let damaged =
-            |reason: String| Error::CatalogDamaged { path: name.to_path_buf(), offset, reason };
-        match reader.next_record().at(name)? {
-            Next::Record(record) => content.apply(media, &record).map_err(damaged)?,
-            Next::End if content.is_archive_open() => {
-                return Err(damaged("a chunk archive does not end".into()));
-            }
-            Next::End if content.labels() < 2 => {
-                return Err(damaged("it lacks a label".into()));
-            }
-            Next::End => return Ok(()),
-            Next::Torn => return Err(damaged("it ends inside a record".into())),
-            Next::Bad(reason) => return Err(damaged(reason)),
-        }
-    }
-}
-
-struct Extent {
-    /// End of the last complete label, archive or snapshot.
-    good_bytes: u64,
-    /// Something incomplete follows.
-    torn: bool,
-}
-
-fn load(
-    file: &File,
-    path: &Path,
-    media: &MediaId,
-    limit: Option<u64>,
-) -> Result<(CatalogContent, Extent)> {
-    let mut input = file;
-    input.seek(SeekFrom::Start(0)).at(path)?;
-    let mut input = BufReader::new(input).take(limit.unwrap_or(u64::MAX));
-    let mut content = CatalogContent::default();
-    let mut magic = Vec::new();
-    input.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic).at(path)?;
-    if (magic.len() as u64) < MAGIC_BYTES {
-        // A catalog begins with one commit of magic and labels: less than the magic is either
-        // nothing at all or the torn beginning of that commit.
-        let torn = !magic.is_empty();
-        if torn && !MAGIC_V1_1.starts_with(&magic) && magic.iter().any(|byte| *byte != 0) {
-            return Err(bad_magic(&magic, path));
-        }
-        return Ok((content, Extent { good_bytes: 0, torn }));
-    }
-    if magic.iter().all(|byte| *byte == 0) {
-        let mut rest = Vec::new();
-        input.by_ref().take(1 << 20).read_to_end(&mut rest).at(path)?;
-        if rest.iter().all(|byte| *byte == 0) {
-            return Ok((content, Extent { good_bytes: 0, torn: true }));
-        }
-    }
-    check_magic(&magic, path)?;
-    let mut reader = RecordReader::new(input, MAGIC_BYTES);
-    let mut good_bytes = MAGIC_BYTES;
-    loop {
-        let offset = reader.offset();
-        let damaged =
-            |reason: String| Error::CatalogDamaged { path: path.to_path_buf(), offset, reason };
-        match reader.next_record().at(path)? {
-            Next::Record(record) => {
-                content.apply(media, &record).map_err(damaged)?;
-                if !content.is_archive_open() {
-                    good_bytes = reader.offset();
-                }
-            }
-            Next::End => {
-                let torn = content.is_archive_open();
-                return Ok((content, Extent { good_bytes, torn }));
-            }
-            Next::Torn => return Ok((content, Extent { good_bytes, torn: true })),
-            Next::Bad(reason) => return Err(damaged(reason)),
-        }
-    }
-}
-
-/// The media UUID and, if there is one, the set UUID that a catalog names. `None` for a catalog that
-/// nobody has begun.
-fn read_labels(file: &File, path: &Path) -> Result<Option<(Uuid, Option<Uuid>)>> {
-    let mut magic = Vec::new();
-    let mut input = BufReader::new(file);
-    input.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic).at(path)?;
-    // Loading such a file cuts its torn first commit off and begins it anew.
-    let is_torn_prefix = (magic.len() as u64) < MAGIC_BYTES && MAGIC_V1_1.starts_with(&magic);
-    if is_torn_prefix || magic.iter().all(|byte| *byte == 0) {
-        return Ok(None);
-    }
-    check_magic(&magic, path)?;
-    let mut reader = RecordReader::new(input, MAGIC_BYTES);
-    let Next::Record(Record::Label { uuid: media, file_number: 0, .. }) =
-        reader.next_record().at(path)?
-    else {
-        return Ok(None);
-    };
-    match reader.next_record().at(path)? {
-        Next::Record(Record::Label { uuid: set, file_number: 1, .. }) => {
-            Ok(Some((media, Some(set))))
-        }
-        _ => Ok(Some((media, None))),
-    }
-}
-
-fn check_magic(magic: &[u8], path: &Path) -> Result<()> {
-    if magic == MAGIC_V1_1 { Ok(()) } else { Err(bad_magic(magic, path)) }
-}
-
-fn bad_magic(magic: &[u8], path: &Path) -> Error {
-    let reason = if magic == MAGIC_V1_0 {
-        "version 1.0 is no longer supported; rebuild the catalog from the tape with 'tape catalog'"
-            .to_string()
-    } else {
-        format!("{} is not the magic of a media catalog", hex::encode(magic))
-    };
-    Error::CatalogDamaged { path: path.to_path_buf(), offset: 0, reason }
-}
-
 /// Keeps what a torn append left for whoever wants to look at it, then cuts it off.
 fn keep_torn_copy(file: &File, path: &Path, good_bytes: u64) -> Result<()> {
     let copy = path.with_extension("torn");
@@ -430,32 +407,4 @@ fn append_synced(file: &mut File, bytes: &[u8], expected_bytes: u64) -> std::io:
         let _ = file.set_len(expected_bytes);
     }
     result
-}
-
-fn lock_file(file: File, path: &Path) -> Result<Flock<File>> {
-    const POLL: Duration = Duration::from_millis(20);
-    let mut file = file;
-    let start = std::time::Instant::now();
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Ok(locked),
-            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => {
-                if start.elapsed() >= LOCK_WAIT {
-                    return Err(Error::Locked {
-                        what: "media catalog".into(),
-                        path: path.to_path_buf(),
-                        waited_s: LOCK_WAIT.as_secs(),
-                        holder: None,
-                    });
-                }
-                file = back;
-                std::thread::sleep(POLL);
-            }
-            Err((_, errno)) => return Err(Error::io(path, errno.into())),
-        }
-    }
-}
-
-fn unlock_file(file: Flock<File>, path: &Path) -> Result<File> {
-    file.unlock().map_err(|(_, errno)| Error::io(path, errno.into()))
 }

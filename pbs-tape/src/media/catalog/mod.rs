@@ -13,17 +13,25 @@
 //!   write keeps a copy of the file beside it (`<uuid>.torn`) and cuts back to the last complete
 //!   label, archive or snapshot. Anything else that is wrong in the middle of a file is an error;
 //! * a new catalog is built under a temporary name and renamed when it is complete;
+//! * chunks are looked up in an index beside the log (`index`), which is believed only as far as it
+//!   was checked, and in the log where there is none;
 //! * the same rules are checked when records are loaded and when they are added, so that what is
 //!   written can be read.
 
+mod chunks;
 mod content;
 mod file;
+mod index;
+mod load;
+mod log;
+mod order;
 pub mod record;
 mod snapshot_list;
 
 pub(crate) use content::DigestSet;
 pub use content::{CatalogContent, StoreContent};
-pub use file::{MediaCatalog, check_catalog_stream};
+pub use file::MediaCatalog;
+pub use log::check_catalog_stream;
 pub use snapshot_list::snapshot_list;
 
 #[cfg(test)]

@@ -125,6 +125,9 @@ pub enum DecodeError {
 const COLON: u8 = b':';
 
 impl Record {
+    /// Bytes of a record of a chunk.
+    pub const CHUNK_BYTES: u64 = 1 + size_of::<Digest>() as u64;
+
     /// Appends the record's bytes. Fails on names that the length fields can't hold.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
         match self {

@@ -7,7 +7,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::file::MediaCatalog;
+use super::load::load_without_chunks;
 use crate::error::{Error, Result};
 use crate::media::inventory::MediaId;
 use crate::media::state::{StateDir, replace_file};
@@ -31,9 +31,9 @@ pub fn snapshot_list(state: &StateDir, media: &MediaId) -> Result<Vec<(String, S
     {
         return Ok(list);
     }
-    let catalog = MediaCatalog::load(state, media)?;
+    let catalog = load_without_chunks(state, media)?;
     let mut numbered = Vec::new();
-    for (store, content) in catalog.content().stores() {
+    for (store, content) in catalog.stores() {
         for (snapshot, file) in &content.snapshots {
             numbered.push((*file, store.clone(), snapshot.clone()));
         }
