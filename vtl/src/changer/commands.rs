@@ -3,7 +3,7 @@
 use scsi::Sense;
 use scsi::command::opcode::*;
 
-use super::{Changer, Trouble, element_status, moves};
+use super::{Changer, Trouble, element_status, exchange, moves};
 use crate::element::{ElementKind, KINDS, address_of};
 use crate::faults::{Context, Effect};
 use crate::home::Home;
@@ -16,7 +16,6 @@ use crate::unit::{
     self, Attentions, Command, Done, Entry, LogicalUnit, Nexus, Stop, log_pages, opcodes,
 };
 
-// Left for later: EXCHANGE MEDIUM. Until then 5/20/00.
 const COMMANDS: &[Entry<Changer>] = &[
     command!(TEST_UNIT_READY, [0, 0, 0, 0, 0], test_unit_ready),
     command!(REQUEST_SENSE, [0x01, 0, 0, 0xff, 0], request_sense),
@@ -67,6 +66,11 @@ const COMMANDS: &[Entry<Changer>] = &[
         MOVE_MEDIUM,
         [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01, 0],
         moves::move_medium
+    ),
+    command!(
+        EXCHANGE_MEDIUM,
+        [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x03, 0],
+        exchange::exchange_medium
     ),
     command!(
         READ_ELEMENT_STATUS,
@@ -276,10 +280,11 @@ impl ModePages for Changer {
             }
             TRANSPORT_GEOMETRY => vec![0, 0],
             _ => {
-                // Slots, import/export and drives store; everything moves from each of them to
-                // each of them; nothing is exchanged.
+                // Slots, import/export and drives store; everything moves and is exchanged from
+                // each of them to each of them.
                 const STORES: u8 = 0x0e;
-                vec![STORES, 0, 0, STORES, STORES, STORES, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+                let from_each = [0, STORES, STORES, STORES];
+                [&[STORES, 0][..], &from_each, &[0; 4], &from_each, &[0; 4]].concat()
             }
         };
         if values == Values::Changeable {

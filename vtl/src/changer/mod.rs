@@ -5,6 +5,7 @@
 
 mod commands;
 mod element_status;
+mod exchange;
 mod faults;
 mod hosts;
 mod moves;

@@ -1,4 +1,4 @@
-//! MOVE MEDIUM (SMC-3 §6.5).
+//! MOVE MEDIUM (SMC-3 §6.5), and what taking a cartridge from its place asks for.
 //!
 //! The mutexes of the drives concerned are taken first, then the robot's lock (the crate's order of
 //! locks). A move out of a drive unloads it by itself where that is possible: if this process has
@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use nix::fcntl::Flock;
@@ -37,43 +39,135 @@ pub(super) fn check_transport(_: &LibraryConfig, address: u16) -> Done {
     }
 }
 
+/// Kind and number of an element.
+pub(super) type Place = (ElementKind, u16);
+
+/// The drives that a command concerns, locked by ascending number.
+pub(super) type Drives<'c> = BTreeMap<u16, MutexGuard<'c, DriveSlot>>;
+
+/// The element that a CDB names.
+pub(super) fn place(config: &LibraryConfig, address: u64) -> Result<Place, Sense> {
+    element_at(config, address as u16).ok_or(Sense::INVALID_ELEMENT)
+}
+
+/// Locks the drives at some places. Those that give a cartridge end first what takes only seconds.
+pub(super) fn lock_drives<'c>(
+    changer: &'c Changer,
+    places: &[Place],
+    given_by: &[Place],
+) -> Result<Drives<'c>, Stop> {
+    let mut numbers: Vec<u16> = places
+        .iter()
+        .filter(|(kind, _)| *kind == ElementKind::Drive)
+        .map(|(_, number)| *number)
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut drives = BTreeMap::new();
+    for number in numbers {
+        drives.insert(number, changer.drives.slot(number)?);
+    }
+    for (number, slot) in &mut drives {
+        slot.meet(changer.home.clock());
+        // What the drive remembers may be about an earlier cartridge.
+        if let Some(drive) = slot.drive_mut() {
+            drive.follow_robot()?;
+            if given_by.contains(&(ElementKind::Drive, *number)) {
+                drive.make_way()?;
+            }
+        }
+    }
+    Ok(drives)
+}
+
+/// A cartridge that the robot may take from its place.
+pub(super) struct Taken {
+    occupant: Occupant,
+    from: Place,
+    folder: PathBuf,
+    /// Time that the drive takes to give it back.
+    pub unloads_in: Duration,
+    _drive: Option<Flock<File>>,
+    /// Held until the move is done, so that no door of the library opens the cartridge meanwhile.
+    _cartridge: Flock<File>,
+}
+
+impl Taken {
+    /// Looks whether the cartridge can be taken; a drive has unloaded it then.
+    pub fn from(
+        home: &Home,
+        drives: &mut Drives<'_>,
+        from: Place,
+        occupant: &Occupant,
+    ) -> Result<Taken, Stop> {
+        let hold = match from {
+            (ElementKind::Drive, number) => {
+                let slot = drives.get_mut(&number).ok_or(Sense::INVALID_ELEMENT)?;
+                take_from_drive(home, slot, number, occupant)?
+            }
+            _ => Hold { drive: None, unloads_in: Duration::ZERO },
+        };
+        let folder = home.cartridge_folder(&occupant.barcode);
+        let cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
+        let mut occupant = occupant.clone();
+        occupant.imported = false;
+        occupant.load = 0;
+        if !matches!(from.0, ElementKind::Drive | ElementKind::Transport) {
+            occupant.source = Some(address_of(from.0, from.1));
+        }
+        Ok(Taken {
+            occupant,
+            from,
+            folder,
+            unloads_in: hold.unloads_in,
+            _drive: hold.drive,
+            _cartridge: cartridge,
+        })
+    }
+
+    /// Leaves it in the gripper, with its place empty: the robot stops on its way.
+    pub fn strand(self, mut robot: Robot) -> Done {
+        put(&mut robot, self.from, None)?;
+        robot.state.gripper = Some(self.occupant);
+        robot.commit()?;
+        Err(Sense::ROBOT_FAILED.into())
+    }
+
+    /// Puts it where it is to go. Its old place is the caller's: something else may be there by now.
+    pub fn put(&self, home: &Home, robot: &mut Robot, to: Place) -> Done {
+        let mut occupant = self.occupant.clone();
+        if let (ElementKind::Drive, number) = to {
+            robot.state.loads += 1;
+            occupant.load = robot.state.loads;
+            note_load(home, &self.folder, number)?;
+        }
+        put(robot, to, Some(occupant))
+    }
+
+    /// True if a drive cleans with it by itself, whether or not a program looks at it.
+    pub fn cleans(&self) -> bool {
+        matches!(barcode::classify(&self.occupant.barcode), Ok(Kind::Cleaning))
+    }
+}
+
+/// Cartridges have one side: nothing is turned over.
+const INVERT: u8 = 0x01;
+
 /// Answers the command.
 pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {
     let stops_halfway = std::mem::take(&mut changer.trouble.stops_halfway);
     let home = &*changer.home;
     let config = home.config();
     check_transport(config, command.number(2, 2) as u16)?;
-    if command.byte(10) & 0x01 != 0 {
-        // INVERT: cartridges have one side.
+    if command.byte(10) & INVERT != 0 {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
-    let place = |address: u64| element_at(config, address as u16).ok_or(Sense::INVALID_ELEMENT);
-    let from = place(command.number(4, 2))?;
-    let to = place(command.number(6, 2))?;
+    let from = place(config, command.number(4, 2))?;
+    let to = place(config, command.number(6, 2))?;
     if to.0 == ElementKind::Transport {
         return Err(Sense::INVALID_ELEMENT.into());
     }
-    let mut drives = BTreeMap::new();
-    let mut numbers: Vec<u16> = [from, to]
-        .into_iter()
-        .filter(|(kind, _)| *kind == ElementKind::Drive)
-        .map(|(_, number)| number)
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    for number in numbers {
-        drives.insert(number, changer.drives.slot(number)?);
-    }
-    for (number, slot) in &mut drives {
-        slot.meet(home.clock());
-        // What the drive remembers may be about an earlier cartridge.
-        if let Some(drive) = slot.drive_mut() {
-            drive.follow_robot()?;
-            if from == (ElementKind::Drive, *number) {
-                drive.make_way()?;
-            }
-        }
-    }
+    let mut drives = lock_drives(changer, &[from, to], &[from])?;
     let mut robot = Robot::lock(home)?;
     let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     if from == to {
@@ -86,52 +180,29 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     if robot.state.occupant(to.0, to.1).is_some() {
         return Err(Sense::DESTINATION_FULL.into());
     }
-    let hold = match from {
-        (ElementKind::Drive, number) => {
-            let slot = drives.get_mut(&number).ok_or(Sense::INVALID_ELEMENT)?;
-            take_from_drive(home, slot, number, &occupant)?
-        }
-        _ => Hold { _drive: None, unloads_in: Duration::ZERO },
-    };
-    let folder = home.cartridge_folder(&occupant.barcode);
-    // Held until the move is done, so that no door of the library opens the cartridge meanwhile.
-    let cartridge = Cartridge::try_lock(&folder)?.ok_or(IN_HAND)?;
-    let mut moved = occupant.clone();
-    moved.imported = false;
-    moved.load = 0;
-    if !matches!(from.0, ElementKind::Drive | ElementKind::Transport) {
-        moved.source = Some(address_of(from.0, from.1));
-    }
+    let taken = Taken::from(home, &mut drives, from, &occupant)?;
     if stops_halfway {
-        put(&mut robot, from, None)?;
-        robot.state.gripper = Some(moved);
-        robot.commit()?;
-        return Err(Sense::ROBOT_FAILED.into());
-    }
-    if let (ElementKind::Drive, number) = to {
-        robot.state.loads += 1;
-        moved.load = robot.state.loads;
-        note_load(home, &folder, number)?;
+        return taken.strand(robot);
     }
     put(&mut robot, from, None)?;
-    put(&mut robot, to, Some(moved))?;
+    taken.put(home, &mut robot, to)?;
     robot.commit()?;
+    let lasts = taken.unloads_in + timing::robot_move(from, to);
+    let cleans = taken.cleans();
     // Others may look meanwhile: what follows takes its time with no lock of the robot's.
-    drop((robot, cartridge));
-    let lasts = hold.unloads_in + timing::robot_move(from, to);
-    drop(hold);
+    drop((robot, taken));
     home.clock().pass(lasts);
     drives.values_mut().for_each(|slot| slot.part(home.clock()));
+    if cleans { notice(changer, &mut drives, to) } else { Ok(()) }
+}
+
+/// Has a drive look at once at what the robot brought.
+pub(super) fn notice(changer: &Changer, drives: &mut Drives<'_>, to: Place) -> Done {
     match to {
-        (ElementKind::Drive, number)
-            if matches!(barcode::classify(&occupant.barcode), Ok(Kind::Cleaning)) =>
-        {
-            // The drive cleans by itself, whether or not a program looks at it.
-            drives
-                .get_mut(&number)
-                .ok_or(Sense::INVALID_ELEMENT)?
-                .notice_robot(&changer.home, number)
-        }
+        (ElementKind::Drive, number) => drives
+            .get_mut(&number)
+            .ok_or(Sense::INVALID_ELEMENT)?
+            .notice_robot(&changer.home, number),
         _ => Ok(()),
     }
 }
@@ -156,9 +227,9 @@ pub(super) fn empty_gripper(changer: &Changer) -> Done {
     Ok(())
 }
 
-fn put(
+pub(super) fn put(
     robot: &mut Robot,
-    (kind, number): (ElementKind, u16),
+    (kind, number): Place,
     occupant: Option<Occupant>,
 ) -> Result<(), Stop> {
     *robot.state.place(kind, number).ok_or(Sense::INVALID_ELEMENT)? = occupant;
@@ -181,7 +252,7 @@ fn note_load(home: &Home, folder: &std::path::Path, number: u16) -> Result<(), S
 
 /// What keeps others from opening the drive during the move.
 struct Hold {
-    _drive: Option<Flock<File>>,
+    drive: Option<Flock<File>>,
     /// Time that the drive takes to give the cartridge back.
     unloads_in: Duration,
 }
@@ -194,7 +265,7 @@ fn take_from_drive(
 ) -> Result<Hold, Stop> {
     if let Some(drive) = slot.drive_mut() {
         let unloads_in = drive.release_to_robot()?;
-        return Ok(Hold { _drive: None, unloads_in });
+        return Ok(Hold { drive: None, unloads_in });
     }
     let folder = home.drive_folder(number);
     let lock = durable::try_lock(&folder.join("lock"))?;
@@ -206,5 +277,5 @@ fn take_from_drive(
     if prevented || (lock.is_none() && !unloaded) {
         return Err(Sense::REMOVAL_PREVENTED.into());
     }
-    Ok(Hold { _drive: lock, unloads_in: Duration::ZERO })
+    Ok(Hold { drive: lock, unloads_in: Duration::ZERO })
 }

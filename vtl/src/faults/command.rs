@@ -96,7 +96,7 @@ impl CommandKind {
             opcode::LOG_SELECT | opcode::LOG_SENSE => Log,
             opcode::READ_ATTRIBUTE | opcode::WRITE_ATTRIBUTE => Attribute,
             opcode::SECURITY_PROTOCOL_IN | opcode::SECURITY_PROTOCOL_OUT => Security,
-            opcode::MOVE_MEDIUM => Move,
+            opcode::MOVE_MEDIUM | opcode::EXCHANGE_MEDIUM => Move,
             opcode::READ_ELEMENT_STATUS => Inventory,
             opcode::INITIALIZE_ELEMENT_STATUS
             | opcode::INITIALIZE_ELEMENT_STATUS_WITH_RANGE

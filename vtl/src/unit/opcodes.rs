@@ -17,7 +17,7 @@ fn timeouts_s(code: u8) -> (u32, u32) {
         opcode::WRITE_6 | opcode::WRITE_FILEMARKS_6 => (60, 1_740),
         opcode::REWIND => (60, 780),
         opcode::LOAD_UNLOAD => (60, 1_020),
-        opcode::MOVE_MEDIUM => (60, 2_700),
+        opcode::MOVE_MEDIUM | opcode::EXCHANGE_MEDIUM => (60, 2_700),
         opcode::INITIALIZE_ELEMENT_STATUS | opcode::INITIALIZE_ELEMENT_STATUS_WITH_RANGE => {
             (60, 1_800)
         }

@@ -10,6 +10,7 @@
 
 mod changer;
 mod encryption;
+mod exchange;
 mod faults;
 mod generations;
 mod host;

@@ -156,7 +156,7 @@ fn each_command_of_a_changer_works() {
     let mut changer = rig.changer();
     changer.settle();
     let mut working = RESERVATIONS.to_vec();
-    working.extend::<[((u8, Option<u8>), Working); 19]>([
+    working.extend::<[((u8, Option<u8>), Working); 20]>([
         ((0x00, None), (&[0; 5], &[])),
         ((0x03, None), (&[0, 0, 0, 18, 0], &[])),
         ((0x07, None), (&[0; 5], &[])),
@@ -174,6 +174,7 @@ fn each_command_of_a_changer_works() {
         ((0xa3, Some(0x0c)), (&[0x0c, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0], &[])),
         ((0xa3, Some(0x0d)), (&[0x0d, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0], &[])),
         ((0xa5, None), (&[0, 0, 1, 4, 0, 1, 0, 0, 0, 0, 0], &[])),
+        ((0xa6, None), (&[0, 0, 1, 4, 1, 4, 2, 4, 5, 0, 0], &[])),
         ((0xb8, None), (&[0x10, 0, 0, 0xff, 0xff, 0, 0, 0x40, 0, 0, 0], &[])),
         ((0xe7, None), (&[0; 9], &[])),
     ]);
