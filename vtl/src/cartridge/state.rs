@@ -87,6 +87,9 @@ pub(crate) struct CartridgeState {
     pub previous_load_written_bytes: u64,
     #[serde(default)]
     pub previous_load_read_bytes: u64,
+    /// Loads in which something was written.
+    #[serde(default)]
+    pub write_mounts: u64,
     /// TapeAlert flags raised in this load, and in the load before.
     #[serde(default)]
     pub alerts: u64,
@@ -157,6 +160,7 @@ impl CartridgeState {
             last_load_read_bytes: 0,
             previous_load_written_bytes: 0,
             previous_load_read_bytes: 0,
+            write_mounts: 0,
             alerts: 0,
             last_load_alerts: 0,
             partition_changes: 0,

@@ -17,6 +17,7 @@ pub(super) fn set(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     if drive.record.position != 0 || drive.record.partition != 0 {
         return Err(Sense::NOT_AT_BEGINNING.into());
     }
+    drive.free_tape();
     let cartridge = threaded(&mut drive.medium)?;
     transfer::note_change(&mut drive.wrote, cartridge);
     cartridge.set_capacity(command.number(3, 2) as u16)?;

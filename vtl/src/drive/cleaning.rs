@@ -9,6 +9,7 @@ use std::path::Path;
 
 use scsi::{Sense, SenseKey};
 
+use super::device_statistics::Event;
 use super::{Drive, alert, flag_bit};
 use crate::cartridge::CartridgeState;
 use crate::error::Result;
@@ -36,6 +37,7 @@ impl Drive {
 
     /// The heads are clean: nothing asks for it any more, and the cartridge is unloaded.
     pub(super) fn end_cleaning(&mut self) -> Done {
+        self.lifetime.count(Event::Cleaning)?;
         self.record.cleaning_wanted = false;
         self.record.cleaning_needed = false;
         // Flag 11 only says that the cartridge in the drive cleans; it goes with it (SSC-5 annex A).

@@ -2,6 +2,7 @@
 
 use scsi::{Sense, SenseKey};
 
+use super::device_statistics::Event;
 use super::{Drive, Medium, alert, threaded};
 use crate::faults::{CommandKind, Context, Effect};
 use crate::unit::{Command, Done, Stop};
@@ -49,6 +50,7 @@ impl Drive {
             Effect::PowerLoss { down } => {
                 self.lose_buffer()?;
                 self.down = *down;
+                self.lifetime.count(Event::PowerCycle)?;
                 self.restart(Sense::POWER_ON);
                 Err(Stop::NoAnswer)
             }

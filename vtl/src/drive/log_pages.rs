@@ -3,12 +3,12 @@
 use scsi::Sense;
 
 use super::work::Activity;
-use super::{Drive, Medium, volume_statistics};
+use super::{Drive, Medium, device_statistics, volume_statistics};
 use crate::unit::log_pages::{self, Parameter, tape_alert};
 use crate::unit::{Command, Done};
 
 /// All pages beside 00h, ascending.
-const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x0d, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32];
+const PAGES: &[u8] = &[0x02, 0x03, 0x0c, 0x0d, 0x11, 0x12, 0x14, 0x17, 0x1b, 0x2e, 0x31, 0x32];
 const MB: u64 = 1_000_000;
 /// Another host reset the counters (6/2A/02).
 const LOG_PARAMETERS_CHANGED: Sense = Sense::new(scsi::SenseKey::UnitAttention, 0x2a, 0x02);
@@ -66,6 +66,7 @@ fn page(drive: &mut Drive, code: u8, here: u64) -> Vec<Parameter> {
         0x0d => log_pages::temperature(),
         0x11 => vec![Parameter::binary(0x0000, &device_status(drive, activity))],
         0x12 => vec![Parameter::binary(0x0000, &record.alerts.to_be_bytes())],
+        0x14 => device_statistics::page(drive),
         0x17 => volume_statistics::page(drive),
         0x1b | 0x32 => compression(drive),
         0x2e => tape_alert(record.alerts),

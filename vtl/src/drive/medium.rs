@@ -2,6 +2,7 @@
 
 use scsi::Sense;
 
+use super::device_statistics::Event;
 use super::work::Activity;
 use super::write_protection::{check_formattable, check_writable, refuse_worm};
 use super::{Drive, Medium, alert, threaded, transfer};
@@ -47,6 +48,7 @@ fn load_medium(drive: &mut Drive, immediate: bool) -> Done {
     drive.record.position = 0;
     drive.thread(&barcode)?;
     drive.record.unloaded = false;
+    drive.lifetime.count(Event::Load)?;
     let name = drive.memory_name();
     if let Medium::Threaded(cartridge) = &mut drive.medium {
         cartridge.state.note_load(&name);

@@ -13,6 +13,7 @@ mod cipher;
 mod cleaning;
 mod commands;
 mod density;
+mod device_statistics;
 mod echo;
 mod encryption;
 mod faults;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blocks::Staging;
+use device_statistics::{Event, Lifetime};
 use encryption::Encryption;
 use hosts::Hosts;
 use nix::fcntl::Flock;
@@ -87,6 +89,7 @@ pub(crate) struct Drive {
     identity: Identity,
     record: DriveRecord,
     file: RecordFile,
+    lifetime: Lifetime,
     medium: Medium,
     attentions: Attentions,
     hosts: Hosts,
@@ -218,6 +221,10 @@ impl Drive {
         };
         let file = RecordFile::open(&folder)?;
         let record = file.stored().clone();
+        let mut lifetime = Lifetime::open(&folder);
+        if file.is_power_on() {
+            lifetime.count(Event::PowerCycle)?;
+        }
         let hosts = Hosts::new(&record);
         let mut attentions = Attentions::default();
         let waiting = [
@@ -232,6 +239,7 @@ impl Drive {
             identity: identity(home.config(), number),
             record,
             file,
+            lifetime,
             medium: Medium::Empty,
             attentions,
             hosts,
@@ -305,6 +313,9 @@ impl Drive {
             } else {
                 self.thread(&barcode)?;
                 drop(robot);
+                if is_new {
+                    self.lifetime.count(Event::Load)?;
+                }
                 self.resume_load(is_new)?;
             }
         }

@@ -278,6 +278,7 @@ pub(crate) struct RecordFile {
     file: File,
     boot: u64,
     stored: DriveRecord,
+    is_power_on: bool,
 }
 
 impl RecordFile {
@@ -292,14 +293,21 @@ impl RecordFile {
             .open(&path)
             .named(&path)?;
         let boot = boot_id();
-        let stored = RecordFile::read(&file, boot).unwrap_or_else(DriveRecord::power_on);
-        Ok(RecordFile { file, boot, stored })
+        let stored = RecordFile::read(&file, boot);
+        let is_power_on = stored.is_none();
+        let stored = stored.unwrap_or_else(DriveRecord::power_on);
+        Ok(RecordFile { file, boot, stored, is_power_on })
     }
 
     fn read(file: &File, boot: u64) -> Option<DriveRecord> {
         let mut bytes = [0; RECORD];
         file.read_exact_at(&mut bytes, 0).ok()?;
         DriveRecord::decode(&bytes, boot)
+    }
+
+    /// True if there was no record of this start of the machine.
+    pub fn is_power_on(&self) -> bool {
+        self.is_power_on
     }
 
     /// The record as it was last stored.

@@ -244,6 +244,7 @@ fn write_block(
     drive.record.position = position + 1;
     drive.record.written_bytes += length;
     cartridge.state.lifetime_written_bytes += length;
+    cartridge.state.write_mounts += u64::from(cartridge.state.last_load_written_bytes == 0);
     cartridge.state.last_load_written_bytes += length;
     let after = before + length;
     let early_warning = cartridge.early_warning_at();

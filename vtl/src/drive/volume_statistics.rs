@@ -6,6 +6,8 @@
 use super::{Drive, Medium};
 use crate::cartridge::{Cartridge, CartridgeState, Purpose};
 use crate::identity::VENDOR;
+use crate::timing;
+use crate::unit::inquiry::padded;
 use crate::unit::log_pages::Parameter;
 
 const MB: u64 = 1_000_000;
@@ -26,6 +28,7 @@ pub(super) fn page(drive: &Drive) -> Vec<Parameter> {
     let used: u64 = recorded.iter().sum();
     let capacities =
         || (0..state.partitions()).map(|number| state.partition_capacity_bytes(number));
+    let marks = || (0..state.partitions()).map(|number| state.marks(number));
     let worm = state.purpose == Purpose::Worm;
     let facts = state.generation.facts();
     let life_left = 100 - (passes(cartridge) * 100 / PASSES_IN_LIFE).min(100);
@@ -50,6 +53,8 @@ pub(super) fn page(drive: &Drive) -> Vec<Parameter> {
         Parameter::number(0x0011, state.lifetime_read_bytes / MB, 8),
         Parameter::number(0x0012, 100, 8),
         Parameter::number(0x0013, 100, 8),
+        Parameter::number(0x0014, load_ms(drive), 6),
+        Parameter::number(0x0015, load_ms(drive), 6),
         Parameter::number(0x0016, state.capacity_bytes / MB, 4),
         Parameter::number(0x0017, used / MB, 4),
         Parameter::number(0x0018, state.capacity_bytes / MB, 4),
@@ -58,19 +63,33 @@ pub(super) fn page(drive: &Drive) -> Vec<Parameter> {
         Parameter::text(0x0041, &format!("{:<8}", state.serial().get(..8).unwrap_or_default())),
         Parameter::text(0x0042, &format!("{:<32}", state.barcode)),
         Parameter::text(0x0043, &format!("{VENDOR:<8}")),
+        // No licence belongs to an emulated cartridge.
+        Parameter::text(0x0044, &" ".repeat(8)),
         Parameter::text(0x0045, &format!("{:<8}", facts.density_name)),
         Parameter::number(0x0080, u64::from(state.write_protected), 1),
         Parameter::number(0x0081, u64::from(worm), 1),
         Parameter::number(0x0082, 0, 1),
+        Parameter::number(0x0100, state.write_mounts, 4),
         Parameter::number(0x0101, state.load_count, 4),
         Parameter::number(0x0102, passes(cartridge), 4),
+        objects_by_partition(0x0200, marks().map(|marks| marks.first_encrypted)),
+        objects_by_partition(0x0201, marks().map(|marks| marks.first_plain_after)),
         per_partition(0x0202, capacities()),
         per_partition(0x0203, recorded.iter().copied()),
         per_partition(
             0x0204,
             capacities().zip(&recorded).map(|(capacity, used)| capacity.saturating_sub(*used)),
         ),
+        mount_history(0x0300, &state.last_drives),
     ]
+}
+
+/// Milliseconds that the last load took until the tape was mounted, and ready: threading makes it both.
+fn load_ms(drive: &Drive) -> u64 {
+    if !drive.home.clock().is_running() {
+        return 0;
+    }
+    u64::try_from(timing::load(drive.generation()).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How often the middle of the tape passed the head: once for each time the whole tape was moved.
@@ -87,6 +106,33 @@ fn per_partition(code: u16, bytes: impl IntoIterator<Item = u64>) -> Parameter {
             let [high, low] = partition.to_be_bytes();
             let value = u32::try_from(bytes / MB).unwrap_or(u32::MAX).to_be_bytes();
             [&[0x07, 0, high, low][..], &value].concat()
+        })
+        .collect();
+    Parameter::binary(code, &list)
+}
+
+/// A list with one record a partition: length of the rest, reserved, partition, object number; all ones where there
+/// is no such object.
+fn objects_by_partition(code: u16, objects: impl IntoIterator<Item = Option<u64>>) -> Parameter {
+    let list: Vec<u8> = (0u16..)
+        .zip(objects)
+        .flat_map(|(partition, object)| {
+            let [high, low] = partition.to_be_bytes();
+            let [_, _, object @ ..] = object.unwrap_or(u64::MAX).to_be_bytes();
+            [&[0x09, 0, high, low][..], &object].concat()
+        })
+        .collect();
+    Parameter::binary(code, &list)
+}
+
+/// A list with one record for each of the last drives, the latest first: length of the rest, reserved, index, vendor
+/// (8), serial number (32).
+fn mount_history(code: u16, drives: &[String]) -> Parameter {
+    let list: Vec<u8> = (0u16..)
+        .zip(drives)
+        .flat_map(|(index, drive)| {
+            let [high, low] = index.to_be_bytes();
+            [&[0x2b, 0, high, low][..], &padded(drive, 40)].concat()
         })
         .collect();
     Parameter::binary(code, &list)

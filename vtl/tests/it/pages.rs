@@ -140,7 +140,7 @@ fn log_pages() {
     drive.write_example();
     let list = drive.data_in(&[0x4d, 0, 0x40, 0, 0, 0, 0, 1, 0, 0], 256);
     let pages = list[4..].to_vec();
-    assert_eq!(pages, [0, 2, 3, 0x0c, 0x0d, 0x11, 0x12, 0x17, 0x1b, 0x2e, 0x31, 0x32]);
+    assert_eq!(pages, [0, 2, 3, 0x0c, 0x0d, 0x11, 0x12, 0x14, 0x17, 0x1b, 0x2e, 0x31, 0x32]);
     for page in &pages[1..] {
         // PC 0 works like PC 1; four bytes tell the length; parameters fill it exactly.
         let head = drive.data_in(&[0x4d, 0, *page, 0, 0, 0, 0, 0, 4, 0], 4);
@@ -159,7 +159,7 @@ fn log_pages() {
     }
     // From a parameter on.
     let reply = drive.data_in(&[0x4d, 0, 0x57, 0, 0, 0x02, 0, 16, 0, 0], 4096);
-    assert_eq!(reply[4..6], [2, 2]);
+    assert_eq!(reply[4..6], [2, 0]);
     drive.fails(&[0x4d, 0, 0x57, 0, 0, 0xff, 0, 16, 0, 0], (5, 0x24, 0));
     drive.fails(&[0x4d, 0, 0x7f, 0, 0, 0, 0, 16, 0, 0], (5, 0x24, 0));
     let status = drive.data_in(&[0x4d, 0, 0x51, 0, 0, 0, 0, 16, 0, 0], 4096);
@@ -215,12 +215,110 @@ fn volume_statistics_to_the_byte() {
     assert_eq!(value(0x0202).unwrap(), [7, 0, 0, 0, 0, 0, 0, 67]);
     assert_eq!(value(0x0203).unwrap(), [7, 0, 0, 0, 0, 0, 0, 8]);
     assert_eq!(value(0x0204).unwrap(), [7, 0, 0, 0, 0, 0, 0, 59]);
+    // Times of the load (no clock: none), licence, loads that wrote, what is encrypted, who loaded.
+    assert_eq!((value(0x0014).unwrap(), value(0x0015).unwrap()), (vec![0; 6], vec![0; 6]));
+    assert_eq!(value(0x0044).unwrap(), [b' '; 8]);
+    assert_eq!(value(0x0100).unwrap(), 1u32.to_be_bytes());
+    let none = [9, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    assert_eq!((value(0x0200).unwrap(), value(0x0201).unwrap()), (none.to_vec(), none.to_vec()));
+    let history = value(0x0300).unwrap();
+    assert_eq!((history.len(), &history[..12]), (44, &b"\x2b\0\0\0CAPSTAN "[..]));
+    let serial = drive.data_in(&[0x12, 1, 0x80, 0, 255, 0], 255)[4..].to_vec();
+    assert_eq!(history[12..22], serial);
     // Temperature, of drive and robot.
     for host in [&mut drive, &mut rig.changer()] {
         host.settle();
         let page = host.data_in(&[0x4d, 0, 0x4d, 0, 0, 0, 0, 1, 0, 0], 64);
         assert_eq!(page, [0x0d, 0, 0, 6, 0, 0, 3, 2, 0, 28]);
     }
+}
+
+#[test]
+fn volume_statistics_tell_of_encryption_partitions_and_loads() {
+    let rig = rig(64 * MIB);
+    let mut drive = rig.loaded();
+    assert_eq!(drive.write(&pattern(1, 1000)), None);
+    let set = scsi::command::security::SetEncryption::mixed(1, &[7; 32]);
+    drive.data_out(&set.cdb(), &set.build());
+    assert_eq!(drive.write(&pattern(2, 1000)), None);
+    let off = scsi::command::security::SetEncryption::off(set.scope);
+    drive.data_out(&off.cdb(), &off.build());
+    assert_eq!(drive.write(&pattern(3, 1000)), None);
+    let mut changer = rig.changer();
+    changer.good(&move_medium(256, 257));
+    let mut other = rig.drive(1);
+    other.settle();
+    let page = other.data_in(&[0x4d, 0, 0x57, 0, 0, 0x01, 0, 16, 0, 0], 4096);
+    let parameters = parameters(&page);
+    let value = |code: u16| {
+        parameters.iter().find(|(known, _)| *known == code).map(|(_, value)| value.clone())
+    };
+    // Written in one load of two.
+    assert_eq!(value(0x0100).unwrap(), 1u32.to_be_bytes());
+    assert_eq!(value(0x0200).unwrap(), [9, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(value(0x0201).unwrap(), [9, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    let history = value(0x0300).unwrap();
+    let serials = [&mut other, &mut drive]
+        .map(|one| one.data_in(&[0x12, 1, 0x80, 0, 255, 0], 255)[4..].to_vec());
+    assert_eq!(history.len(), 88);
+    for (index, serial) in serials.iter().enumerate() {
+        let record = &history[44 * index..44 * (index + 1)];
+        assert_eq!(record[..4], [0x2b, 0, 0, index as u8]);
+        assert_eq!(&record[12..22], serial);
+    }
+}
+
+#[test]
+fn a_drive_counts_loads_cleanings_and_power_cycles_over_its_life() {
+    let rig = rig(8 * MIB);
+    let counts = |drive: &mut Host| {
+        let page = drive.data_in(&[0x4d, 0, 0x54, 0, 0, 0, 0, 16, 0, 0], 4096);
+        let parameters = parameters(&page);
+        let number = |code: u16| {
+            let found = parameters.iter().find(|(known, _)| *known == code).unwrap();
+            u32::from_be_bytes(found.1[..].try_into().unwrap())
+        };
+        [number(0), number(1), number(2), number(0x0c)]
+    };
+    // It was switched on once, when it was made.
+    let mut drive = rig.drive(0);
+    drive.settle();
+    assert_eq!(counts(&mut drive), [0, 0, 0, 1]);
+    let mut changer = rig.changer();
+    changer.settle();
+    changer.good(&move_medium(1024, 256));
+    drive.settle();
+    drive.good(&[0x1b, 0, 0, 0, 0, 0]);
+    drive.good(&[0x1b, 0, 0, 0, 1, 0]);
+    drive.settle();
+    assert_eq!(counts(&mut drive), [2, 0, 0, 1]);
+    let serial = drive.data_in(&[0x12, 1, 0x80, 0, 255, 0], 255)[4..].to_vec();
+    let page = drive.data_in(&[0x4d, 0, 0x54, 0, 0, 0, 0x41, 16, 0, 0], 4096);
+    assert_eq!(parameters(&page)[0].1[..10], serial);
+    drive.good(&[0x1e, 0, 0, 0, 1, 0]);
+    let page = drive.data_in(&[0x4d, 0, 0x54, 0, 0, 0, 0x80, 16, 0, 0], 4096);
+    assert_eq!(parameters(&page), [(0x80, vec![1])]);
+    drive.good(&[0x1e, 0, 0, 0, 0, 0]);
+    // The robot brings tapes to a drive that no program has open, and one that cleans.
+    drop(drive);
+    changer.good(&move_medium(256, 1024));
+    rig.library.add_cartridge("CLN001L8", None).unwrap();
+    changer.settle();
+    changer.good(&move_medium(1028, 256));
+    let mut drive = rig.drive(0);
+    drive.settle();
+    assert_eq!(counts(&mut drive), [3, 1, 0, 1]);
+    // A power cut, or a restart of the machine.
+    rig.library.set_faults(Some("once drive0 ready -> power-loss".parse().unwrap()));
+    assert!(drive.0.execute(&[0; 6], Data::None, std::time::Duration::from_secs(1)).is_err());
+    drive.settle();
+    assert_eq!(counts(&mut drive), [3, 1, 0, 2]);
+    drop(drive);
+    changer.good(&move_medium(256, 1028));
+    std::fs::remove_file(rig.dir.path().join("drive0/state")).unwrap();
+    let mut drive = rig.drive(0);
+    drive.settle();
+    assert_eq!(counts(&mut drive), [3, 1, 0, 3]);
 }
 
 #[test]
