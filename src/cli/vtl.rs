@@ -6,6 +6,7 @@ mod dump;
 mod fault;
 mod list;
 mod serve;
+mod station;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -22,6 +23,8 @@ pub enum VtlCommand {
     #[command(subcommand)]
     Fault(fault::FaultCommand),
     Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Station(station::StationCommand),
 }
 
 pub fn run(command: &VtlCommand) -> Result<Outcome> {
@@ -31,5 +34,6 @@ pub fn run(command: &VtlCommand) -> Result<Outcome> {
         VtlCommand::Cartridge(command) => cartridge::run(command),
         VtlCommand::Fault(command) => fault::run(command),
         VtlCommand::Serve(args) => serve::run(args),
+        VtlCommand::Station(command) => station::run(command),
     }
 }

@@ -21,6 +21,7 @@
 //! * [`upkeep`] - forgetting, notes, protection, groups and namespaces
 //! * [`interrupt`] - jobs that are stopped or killed in the middle
 //! * [`iscsi`] - units of a stranger's iSCSI target
+//! * [`vtl_station`] - an operator's hands at an emulated library
 //! * [`locks`] - who excludes whom between processes
 #![allow(
     clippy::unwrap_used,
@@ -55,3 +56,4 @@ mod tree;
 mod upkeep;
 mod vtl_faults;
 mod vtl_serve;
+mod vtl_station;

@@ -13,14 +13,14 @@ use crate::tape_world::{Rig, media_set};
 use crate::world::{World, read_text};
 
 /// A running `vtl serve`.
-struct Server {
+pub struct Server {
     child: Child,
     /// What it printed.
     served: Value,
 }
 
 /// Serves a library at a free port of the loopback.
-fn serve(world: &World, dir: &PathBuf, more: Vec<std::ffi::OsString>) -> Server {
+pub fn serve(world: &World, dir: &PathBuf, more: Vec<std::ffi::OsString>) -> Server {
     let ready = world.disk("ready");
     let mut arguments = args!["vtl", "serve", dir, "--listen", "127.0.0.1:0"];
     arguments.extend(args!["--ready-file", ready, "--output-format", "json"]);
@@ -51,12 +51,12 @@ fn string(value: &Value) -> &str {
 }
 
 impl Server {
-    fn address(&self, lun: usize) -> &str {
+    pub fn address(&self, lun: usize) -> &str {
         string(&self.served["units"][lun]["address"])
     }
 
     /// Ends it as an operator does; what it said meanwhile.
-    fn end(self) -> String {
+    pub fn end(self) -> String {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
         let output = self.child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

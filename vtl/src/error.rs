@@ -105,6 +105,14 @@ pub enum Error {
         /// "slot" or "import/export slot".
         kind: &'static str,
     },
+    /// Somebody's cartridge is in the way.
+    #[error("{place} holds {barcode}; take that out first")]
+    Occupied {
+        /// Which slot or drive.
+        place: String,
+        /// The bar code of what is in it.
+        barcode: String,
+    },
     /// No such drive or slot.
     #[error("the library has no {unit}")]
     UnitUnknown {

@@ -76,8 +76,8 @@ pub use encryption_control::EncryptionControl;
 pub use error::{Error, Result};
 pub use generation::Generation;
 pub use library::{
-    ChangerUnit, DriveUnit, HostSession, ImportOptions, InterchangeReport, Library, LibraryListing,
-    ListedElement, Options, open_unit,
+    ByHand, ChangerUnit, DriveUnit, HostSession, ImportOptions, InterchangeReport, Library,
+    LibraryListing, ListedElement, Options, open_unit,
 };
 pub use personality::Personality;
 pub use progress::Progress;

@@ -5,6 +5,7 @@
 //! first, so that whoever sees it unchanged may rely on what it read before (see the crate's header).
 //! Locks are taken on a file opened for the purpose, so threads exclude each other like processes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -95,6 +96,12 @@ pub(crate) struct RobotState {
     /// PREVENT ALLOW: this machine has locked the import/export station.
     #[serde(default)]
     pub station_locked: bool,
+    /// The door of the import/export station is open.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub station_open: bool,
+    /// Cartridges that an operator took out; their folders are still there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shelf: BTreeSet<String>,
     #[serde(default)]
     pub attentions: WaitingAttentions,
     /// TapeAlert flags of the changer, flag 1 most significant.
@@ -113,6 +120,8 @@ impl RobotState {
             import_export: vec![None; config.import_export.into()],
             gripper: None,
             station_locked: false,
+            station_open: false,
+            shelf: BTreeSet::new(),
             attentions: WaitingAttentions::default(),
             alerts: 0,
         }
@@ -124,6 +133,13 @@ impl RobotState {
             ElementKind::Slot => &self.slots,
             ElementKind::ImportExport => &self.import_export,
             ElementKind::Drive => &self.drives,
+        }
+    }
+
+    /// An operator did something in the import/export station. Hosts are told when its door is closed.
+    pub fn note_station_used(&mut self) {
+        if !self.station_open {
+            self.attentions.note_station_accessed();
         }
     }
 

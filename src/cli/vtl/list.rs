@@ -9,7 +9,7 @@ use vtl::{ElementKind, Library};
 use crate::cli::Outcome;
 use crate::output::{OutputArgs, bytes, table};
 
-/// List drives, slots and the cartridges in them
+/// List drives, slots and the cartridges in them, and what was taken out by hand
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan vtl list /srv/vtl --output-format json")]
 pub struct ListArgs {
@@ -38,7 +38,16 @@ pub fn run(args: &ListArgs) -> Result<Outcome> {
                 size(element.capacity_bytes),
             ]
         });
-        table(&["element", "number", "barcode", "used", "capacity"], rows)
+        let shelf = listing
+            .shelf
+            .iter()
+            .map(|barcode| vec!["shelf".to_owned(), "-".into(), barcode.clone(), String::new()]);
+        let rows: Vec<Vec<String>> = rows.chain(shelf).collect();
+        let mut text = table(&["element", "number", "barcode", "used", "capacity"], rows);
+        if listing.station_open {
+            text.push_str("the import/export station is open\n");
+        }
+        text
     })?;
     Ok(Outcome::Complete)
 }

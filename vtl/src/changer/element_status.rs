@@ -112,6 +112,8 @@ fn descriptor(
     let mut flags = match kind {
         ElementKind::Transport => 0,
         ElementKind::Slot => ACCESSIBLE,
+        // The operator has the places of an open station.
+        ElementKind::ImportExport if state.station_open => EXPORT_ENABLED | IMPORT_ENABLED,
         ElementKind::ImportExport => ACCESSIBLE | EXPORT_ENABLED | IMPORT_ENABLED,
         // The robot cannot take a threaded cartridge.
         ElementKind::Drive => match occupant {

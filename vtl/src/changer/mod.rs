@@ -29,6 +29,7 @@ use faults::Trouble;
 use hosts::Sessions;
 
 pub(crate) use hosts::StationLock;
+pub(crate) use moves::note_load;
 
 /// The changer of one process.
 pub(crate) struct Changer {

@@ -169,6 +169,9 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     }
     let mut drives = lock_drives(changer, &[from, to], &[from])?;
     let mut robot = Robot::lock(home)?;
+    if robot.state.station_open && [from.0, to.0].contains(&ElementKind::ImportExport) {
+        return Err(Sense::STATION_OPEN.into());
+    }
     let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     if from == to {
         return Ok(());
@@ -215,7 +218,9 @@ pub(super) fn empty_gripper(changer: &Changer) -> Done {
     let Some(occupant) = robot.state.gripper.clone() else { return Ok(()) };
     let source = occupant.source.and_then(|address| element_at(home.config(), address));
     let free_source = source.filter(|(kind, number)| {
-        *kind != ElementKind::Drive && robot.state.occupant(*kind, *number).is_none()
+        let is_within_reach = *kind != ElementKind::Drive
+            && (*kind != ElementKind::ImportExport || !robot.state.station_open);
+        is_within_reach && robot.state.occupant(*kind, *number).is_none()
     });
     let first_free = || Some((ElementKind::Slot, robot.state.first_free(ElementKind::Slot)?));
     let Some(to) = free_source.or_else(first_free) else {
@@ -238,7 +243,7 @@ pub(super) fn put(
 
 /// The drive's memory entry in the cartridge. A cartridge whose memory makes no sense is moved all
 /// the same; the drive will say what is wrong with it.
-fn note_load(home: &Home, folder: &std::path::Path, number: u16) -> Result<(), Stop> {
+pub(crate) fn note_load(home: &Home, folder: &std::path::Path, number: u16) -> Result<(), Stop> {
     match CartridgeState::read(folder) {
         Ok(mut state) => {
             state.note_load(&drive::memory_name(&drive::identity(home.config(), number)));

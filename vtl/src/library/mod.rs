@@ -15,6 +15,7 @@ mod host_session;
 mod interchange;
 mod operator;
 mod shared;
+mod station;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use handle::{ChangerUnit, DriveUnit};
 pub(crate) use host_session::HostReference;
 pub use host_session::HostSession;
 pub use interchange::{ImportOptions, InterchangeReport};
+pub use station::ByHand;
 
 use crate::clock::{Clock, Lane};
 use crate::config::LibraryConfig;
@@ -73,6 +75,10 @@ pub struct LibraryListing {
     pub serial: String,
     /// Drives, slots, import/export slots.
     pub elements: Vec<ListedElement>,
+    /// The door of the import/export station is open.
+    pub station_open: bool,
+    /// Bar codes of cartridges that were taken out by hand and can be put in again.
+    pub shelf: Vec<String>,
 }
 
 /// An emulated library in a folder.

@@ -49,7 +49,13 @@ impl Library {
             }
         }
         let serial = library_serial(config);
-        Ok(LibraryListing { generation: config.generation, serial, elements })
+        Ok(LibraryListing {
+            generation: config.generation,
+            serial,
+            elements,
+            station_open: robot.state.station_open,
+            shelf: robot.state.shelf.iter().cloned().collect(),
+        })
     }
 
     /// Makes a blank cartridge and puts it into the first free slot.
@@ -70,7 +76,7 @@ impl Library {
         if let Some(Some(occupant)) = robot.state.place(ElementKind::ImportExport, number) {
             occupant.imported = true;
         }
-        robot.state.attentions.note_station_accessed();
+        robot.state.note_station_used();
         robot.commit()
     }
 
@@ -97,7 +103,7 @@ impl Library {
             *place = None;
         }
         if kind == ElementKind::ImportExport {
-            robot.state.attentions.note_station_accessed();
+            robot.state.note_station_used();
         } else {
             robot.state.attentions.note_inventory_changed();
         }
@@ -141,7 +147,9 @@ impl Library {
         work: impl FnOnce(&mut Cartridge) -> Result<R>,
     ) -> Result<R> {
         let robot = Robot::lock(self.shared.home())?;
-        self.out_of_drive(&robot, barcode)?;
+        if !robot.state.shelf.contains(barcode) {
+            self.out_of_drive(&robot, barcode)?;
+        }
         let mut cartridge = Cartridge::open(&self.shared.home().cartridge_folder(barcode))?;
         drop(robot);
         let result = work(&mut cartridge)?;
@@ -169,7 +177,11 @@ impl Library {
     }
 
     /// The memory of a blank cartridge as this library's drives take it.
-    fn blank(&self, barcode: &str, capacity_bytes: Option<u64>) -> Result<CartridgeState> {
+    pub(super) fn blank(
+        &self,
+        barcode: &str,
+        capacity_bytes: Option<u64>,
+    ) -> Result<CartridgeState> {
         let config = self.shared.home().config();
         CartridgeState::new(barcode, config.generation, capacity_bytes.or(config.capacity_bytes))
     }
@@ -181,21 +193,27 @@ impl Library {
         state: &CartridgeState,
         kind: ElementKind,
     ) -> Result<u16> {
-        barcode::classify(&state.barcode)?;
-        if robot.state.find(&state.barcode).is_some() {
+        if robot.state.find(&state.barcode).is_some() || robot.state.shelf.contains(&state.barcode)
+        {
             return Err(Error::CartridgeExists { barcode: state.barcode.clone() });
         }
         let number = first_free(robot, kind)?;
+        self.make_cartridge(robot, state)?;
+        if let Some(place) = robot.state.place(kind, number) {
+            *place = Some(Occupant::new(&state.barcode));
+        }
+        Ok(number)
+    }
+
+    /// Makes the folder of a cartridge that the robot does not know.
+    pub(super) fn make_cartridge(&self, _: &Robot, state: &CartridgeState) -> Result<()> {
+        barcode::classify(&state.barcode)?;
         let folder = self.shared.home().cartridge_folder(&state.barcode);
         // A folder that the robot does not know is what a crash left before its place was noted.
         if folder.exists() {
             fs::remove_dir_all(&folder).named(&folder)?;
         }
-        Cartridge::create(&folder, state)?;
-        if let Some(place) = robot.state.place(kind, number) {
-            *place = Some(Occupant::new(&state.barcode));
-        }
-        Ok(number)
+        Cartridge::create(&folder, state)
     }
 
     /// Moves a cartridge into the first free element of the other kind, through the station's door.
@@ -209,7 +227,7 @@ impl Library {
         if let Some(place) = robot.state.place(to, number) {
             *place = Some(occupant);
         }
-        robot.state.attentions.note_station_accessed();
+        robot.state.note_station_used();
         robot.commit()
     }
 
@@ -232,9 +250,9 @@ impl Library {
             .ok_or_else(|| Error::CartridgeUnknown { barcode: barcode.into() })
     }
 
-    fn refuse_locked_station(&self, robot: &Robot, barcode: &str) -> Result<()> {
+    pub(super) fn refuse_locked_station(&self, robot: &Robot, barcode: &str) -> Result<()> {
         let locked = robot.state.station_locked || StationLock::is_held(self.shared.home())?;
-        if locked {
+        if locked && !robot.state.station_open {
             return Err(Error::CartridgeBusy {
                 barcode: barcode.into(),
                 reason: "a host has locked the import/export station".into(),

@@ -73,12 +73,19 @@ impl Shared {
         }
     }
 
+    /// Somebody put a cartridge into a drive.
+    pub fn drive_was_loaded(&self, number: u16) -> Result<()> {
+        let mut slot = self.drives.slot(number)?;
+        slot.notice_robot(&self.home, number).map_err(|stop| self.failed(stop))
+    }
+
     /// Does something with the changer that is no command.
     pub fn on_changer(self: &Arc<Self>, work: impl FnOnce(&mut Changer) -> Done) -> Result<()> {
         self.with_changer(work)?.map_err(|stop| self.failed(stop))
     }
 
-    fn failed(&self, stop: Stop) -> Error {
+    /// What kept a unit from doing something that is no command.
+    pub fn failed(&self, stop: Stop) -> Error {
         let source = match stop {
             Stop::Host(source) => source,
             Stop::Check(sense) => std::io::Error::other(sense.to_string()),

@@ -25,6 +25,7 @@ mod partitions;
 mod protection;
 mod reservations;
 mod sharing;
+mod station;
 mod streaming;
 mod tape;
 mod timing;
