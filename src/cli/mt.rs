@@ -4,6 +4,7 @@
 //! written. The drive's lock is taken all the same, so that no command gets between a job and its tape.
 //! What they do to the tape is in `pbs_tape::operations::mt`.
 
+mod encryption;
 mod target;
 mod text;
 
@@ -169,6 +170,8 @@ enum MtCommand {
     /// List the drives of this machine, and what is wrong with those that can't be used
     #[command(after_help = "Example:\n  capstan mt scan")]
     Scan,
+    #[command(subcommand)]
+    Encryption(encryption::EncryptionCommand),
     /// Ask the drive for sense data: what it has to say unasked
     #[command(after_help = "Example:\n  capstan mt sense")]
     Sense,
@@ -233,6 +236,11 @@ pub fn run(places: &Places, args: &MtArgs) -> Result<Outcome> {
         return format(&state, &mut station, destroy, output, &bar);
     }
     let mut drive = station.open_drive()?;
+    if !matches!(args.command, MtCommand::Sense) {
+        // What is pending happened before this process began (`pbs_tape::drive::adopt`). Over iSCSI it is
+        // always something: each process is a new session.
+        drive.is_ready()?;
+    }
     command(&mut drive, &args.command, output, &bar)?;
     Ok(Outcome::Complete)
 }
@@ -309,6 +317,7 @@ fn command(drive: &mut Drive, command: &MtCommand, output: OutputArgs, bar: &Bar
             output.print(&alerts::alert_flags(drive)?, |alerts| alerts.names.clone())
         }
         MtCommand::VolumeStatistics => output.print_fields(&drive.volume_statistics()?),
+        MtCommand::Encryption(command) => encryption::run(drive, command, output),
         MtCommand::Sense => print_sense(drive, output),
         // Handled by the caller: they need more than an open drive, or none.
         MtCommand::Format(_) | MtCommand::Scan => Ok(()),

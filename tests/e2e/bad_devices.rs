@@ -1,7 +1,6 @@
 //! Devices that are none, and tapes that can't be used: the message says what happened, to which device,
 //! and what to do.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -11,40 +10,9 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
+use crate::drive_rig::DriveRig as Rig;
 use crate::tree::write;
 use crate::world::{World, is_root, note, read_text};
-
-/// A library `lib` whose first drive is `lib-0`, with blank tapes CAP001L8 to CAP003L8.
-struct Rig {
-    world: World,
-    library: PathBuf,
-}
-
-impl Rig {
-    fn new() -> Rig {
-        let world = World::new();
-        let library = world.create_library("lib", 3);
-        Rig { world, library }
-    }
-
-    fn vtl(&self, unit: &str) -> String {
-        format!("vtl:{}#{unit}", self.library.display())
-    }
-
-    fn add(&self, barcode: &str) {
-        self.world.run(args!["vtl", "cartridge", "add", self.library, barcode]);
-    }
-
-    fn load(&self, barcode: &str) {
-        self.world.run(self.world.tape(args!["load-media", barcode]));
-    }
-
-    /// A `tape` command that must fail with these words.
-    #[track_caller]
-    fn tape_fails(&self, arguments: Vec<OsString>, words: &[&str]) {
-        self.world.fails(self.world.tape(arguments), words);
-    }
-}
 
 /// The file of a cartridge with this name.
 fn cartridge_file(library: &Path, barcode: &str, name: &str) -> PathBuf {
@@ -279,15 +247,6 @@ fn a_drive_in_use_names_who_uses_it() {
     rig.world.fails(args!["mt", "-f", rig.vtl("drive0"), "--wait", "0s", "status"], &words);
     drop(held);
     rig.world.run(args!["mt", "--wait", "0s", "status"]);
-}
-
-impl Rig {
-    /// From now on the library fails so.
-    fn faults(&self, rules: &[&str]) {
-        let mut set = args!["vtl", "fault", "set", self.library];
-        set.extend(rules.iter().map(OsString::from));
-        self.world.run(set);
-    }
 }
 
 /// What a drive says in the middle of a command: told in words, with the next step.

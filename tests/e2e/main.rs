@@ -13,6 +13,7 @@
 //! * [`bad_input`] - mistakes get a clear message and change nothing
 //! * [`bad_devices`] - what is no drive, and tapes that can't be used
 //! * [`mt`] - a drive, one command at a time
+//! * [`drive_key`] - a key in a drive, by hand
 //! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`tape_verify`] - cartridges that are verified
@@ -38,6 +39,8 @@ mod bad_input;
 mod check;
 mod checker;
 mod damage;
+mod drive_key;
+mod drive_rig;
 mod golden;
 mod interrupt;
 mod iscsi;

@@ -1,46 +1,15 @@
 //! `capstan mt`: each command a process of its own, as scripts call it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::world::{World, text};
-
-/// A library `lib` with one tape in its first drive.
-struct Rig {
-    world: World,
-    library: PathBuf,
-}
-
-impl Rig {
-    fn new() -> Rig {
-        let world = World::new();
-        let library = world.create_library("lib", 3);
-        let rig = Rig { world, library };
-        rig.world.run(args!["tape", "load-media", "CAP001L8", "--drive", "lib-0"]);
-        rig
-    }
-
-    fn address(&self) -> String {
-        format!("vtl:{}#drive0", self.library.display())
-    }
-
-    /// A command for the drive's address.
-    fn mt(&self, arguments: Vec<OsString>) -> Vec<OsString> {
-        [args!["mt", "-f", self.address()], arguments].concat()
-    }
-
-    /// File and block where the tape stands after a command.
-    fn place(&self, arguments: Vec<OsString>) -> (u64, u64) {
-        let place = self.world.json(self.mt(arguments));
-        (place["file-number"].as_u64().unwrap(), place["block-number"].as_u64().unwrap())
-    }
-}
+use crate::drive_rig::DriveRig as Rig;
+use crate::world::text;
 
 #[test]
 fn a_tape_is_moved_command_by_command() {
-    let rig = Rig::new();
+    let rig = Rig::loaded();
     // Three empty files.
     assert_eq!(rig.place(args!["weof", "3"]), (3, 3));
     assert_eq!(rig.place(args!["bsf", "2"]), (1, 1));
@@ -69,7 +38,7 @@ fn a_tape_is_moved_command_by_command() {
 
 #[test]
 fn what_destroys_is_planned_and_asked_for() {
-    let rig = Rig::new();
+    let rig = Rig::loaded();
     rig.world.run(rig.mt(args!["weof", "5"]));
     rig.world.run(rig.mt(args!["asf", "2"]));
     rig.world.fails(rig.mt(args!["weof"]), &["data follows block 2 (in file 2)", "--yes"]);
@@ -105,7 +74,7 @@ fn what_destroys_is_planned_and_asked_for() {
 
 #[test]
 fn options_stay_in_the_drive_and_jobs_set_their_own() {
-    let rig = Rig::new();
+    let rig = Rig::loaded();
     let options = |arguments: Vec<OsString>| rig.world.json(rig.mt(arguments));
     let wanted = json!({"compression": false, "blocksize": 65536, "buffer-mode": 0});
     let set = args!["options", "--compression", "false", "--blocksize", "65536"];
@@ -126,7 +95,7 @@ fn options_stay_in_the_drive_and_jobs_set_their_own() {
 
 #[test]
 fn a_drive_tells_about_itself_and_its_tape() {
-    let rig = Rig::new();
+    let rig = Rig::loaded();
     let status = rig.world.json(rig.mt(args!["status"]));
     assert_eq!((&status["ready"], &status["file-number"]), (&json!(true), &json!(0)), "{status}");
     assert_eq!(status["cleaning-requested"], json!(false));
@@ -156,7 +125,7 @@ fn a_drive_tells_about_itself_and_its_tape() {
 
 #[test]
 fn ejecting_loading_and_locking() {
-    let rig = Rig::new();
+    let rig = Rig::loaded();
     rig.world.run(rig.mt(args!["offline"]));
     let status = rig.world.json(rig.mt(args!["status"]));
     assert_eq!((&status["ready"], &status["file-number"]), (&json!(false), &Value::Null));
@@ -171,14 +140,14 @@ fn ejecting_loading_and_locking() {
 
 #[test]
 fn the_drive_is_named_in_any_of_the_usual_ways() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::loaded();
     let world = &rig.world;
     world.run(args!["mt", "rewind"]);
     world.run(args!["mt", "--drive", "lib-0", "rewind"]);
-    world.run(args!["mt", "rewind", "-f", rig.address()]);
+    world.run(args!["mt", "rewind", "-f", rig.vtl("drive0")]);
     world.fails(args!["mt", "--drive", "nope", "rewind"], &["no drive 'nope'"]);
     world.fails(args!["mt", "-f", "sg3", "rewind"], &["'sg3' is no device address"]);
-    let other = format!("vtl:{}#drive1", rig.library.display());
+    let other = rig.vtl("drive1");
     world.fails(args!["mt", "-f", other, "rewind"], &["#drive1", "no tape loaded"]);
     // The variable of mt users, and ours before it.
     rig.world.set_env("TAPE", &other);

@@ -15,10 +15,11 @@ fn a_cartridge_goes_offsite_and_comes_back_through_the_station() {
     let remove = station(args!["remove", dir, "CAP001L8"]);
     world.fails(remove.clone(), &["CAP001L8", "eject it first"]);
     world.run(world.tape(args!["unload"]));
-    world.run(args!["tape", "changer", "export", "lib", "CAP001L8"]);
+    let export = |label: &str| args!["tape", "changer", "export", "lib", "--label-text", label];
+    world.run(export("CAP001L8"));
 
     world.run(station(args!["open", dir]));
-    world.fails(args!["tape", "changer", "export", "lib", "CAP002L8"], &["station"]);
+    world.fails(export("CAP002L8"), &["station"]);
     world.run(remove);
     world.run(station(args!["close", dir]));
     let listed = world.json(args!["vtl", "list", dir]);

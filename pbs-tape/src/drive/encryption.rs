@@ -96,7 +96,7 @@ pub(super) struct Knowledge {
     /// What this handle made sure of.
     wanted: Option<Encryption>,
     /// This handle sent a key that it has not seen removed.
-    key_sent: bool,
+    pub(super) key_sent: bool,
     /// Somebody changed the parameters since.
     is_unsure: bool,
 }
@@ -297,11 +297,11 @@ impl Drive {
     }
 
     /// `None` if the drive has no such page or does not answer it.
-    fn encryption_status(&mut self) -> Result<Option<EncryptionStatus>> {
+    pub(super) fn encryption_status(&mut self) -> Result<Option<EncryptionStatus>> {
         self.security_page(ASKING, EncryptionStatus::request)
     }
 
-    fn capabilities(&mut self) -> Result<Option<EncryptionCapabilities>> {
+    pub(super) fn capabilities(&mut self) -> Result<Option<EncryptionCapabilities>> {
         self.security_page(ABILITIES, EncryptionCapabilities::request)
     }
 

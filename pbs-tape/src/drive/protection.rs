@@ -20,8 +20,10 @@
 //!   would be recorded with their check value as if it were data. So each synchronisation asks whether it
 //!   is still on, before what was written counts as written.
 //!
-//! Each block is copied once more, so that its value can stand behind it; that and the CRC cost some 30 µs for
-//! 256 KiB, which no drive reads or writes in less than 250.
+//! Each block is copied once more, so that its value can stand behind it. Copy and value were measured (a block of
+//! 256 KiB that is in the cache; `what_a_protected_block_costs` in the tests prints it): 13 µs with CRC-32C, 590 µs with the
+//! Reed-Solomon CRC, which has no instruction and is used where a drive offers nothing else (LTO-5 and LTO-6, 160 MB/s: 1600 µs
+//! a block).
 
 use scsi::command::inquiry;
 use scsi::command::mode::{self, Parameters, Size};

@@ -401,3 +401,67 @@ fn a_key_that_the_drive_refuses_is_told_with_the_reason() {
         assert_eq!((script.remaining(), drive.trust), (0, Trust::Sure), "{sense}");
     }
 }
+
+#[test]
+fn a_key_that_is_left_outlives_its_handle_until_a_job_opens_the_drive() {
+    let (_folder, library) = library(None);
+    drop(load(&library));
+    let by_hand = || {
+        let mut drive = Drive::open(Box::new(library.drive(0).unwrap())).unwrap();
+        drive.adopt_position().unwrap();
+        drive
+    };
+    let _kernel = library.drive(0).unwrap();
+    let before = by_hand().encryption_report().unwrap();
+    assert_eq!((before.state, before.control, before.hosts_can_set_key), ("off", "hosts", true));
+    // Without being left it goes with the handle.
+    by_hand().set_key(&key()).unwrap();
+    assert_eq!(by_hand().encryption_report().unwrap().state, "off");
+    let mut drive = by_hand();
+    drive.set_key(&key()).unwrap();
+    drive.leave_key();
+    drop(drive);
+    let mut drive = by_hand();
+    let report = drive.encryption_report().unwrap();
+    assert_eq!((report.state, report.encryption_mode, report.decryption_mode), ("mixed", 2, 3));
+    assert!(report.key_instance > before.key_instance);
+    drive.rewind().unwrap();
+    let _ = drive.write_block(&[1; BLOCK as usize]).unwrap();
+    drive.write_filemarks(1, false).unwrap();
+    drive.rewind().unwrap();
+    let report = drive.encryption_report().unwrap();
+    assert_eq!((report.next_block, report.volume_has_encrypted_blocks), (Some("readable"), true));
+    drop(drive);
+    // A job begins like this.
+    drop(load(&library));
+    let mut drive = by_hand();
+    drive.rewind().unwrap();
+    let report = drive.encryption_report().unwrap();
+    assert_eq!((report.state, report.next_block), ("off", Some("not-readable")));
+}
+
+#[test]
+fn who_decides_about_encryption_is_told() {
+    let (mut script, mut drive) = open();
+    script.expect_check(&EncryptionStatus::cdb(), Sense::INVALID_OPCODE);
+    let report = drive.encryption_report().unwrap();
+    assert_eq!((report.state, report.hosts_can_set_key), ("none", false));
+    let next_block = protocol_in_cdb(0x0021, 8192);
+    for (control, host_control, expected) in [
+        (ParametersControl::Library, HostControl::Prevented, ("library", false)),
+        (ParametersControl::Unknown, HostControl::Prevented, ("library", false)),
+        (ParametersControl::Hosts, HostControl::Allowed, ("hosts", true)),
+        (ParametersControl::Unknown, HostControl::Allowed, ("unknown", true)),
+    ] {
+        let (mut script, mut drive) = open();
+        expect_status(&mut script, &EncryptionStatus { control, ..on() });
+        expect_capabilities(
+            &mut script,
+            &EncryptionCapabilities { host_control, ..capabilities() },
+        );
+        script.expect_check(&next_block, Sense::INVALID_FIELD_IN_CDB);
+        let report = drive.encryption_report().unwrap();
+        assert_eq!((report.control, report.hosts_can_set_key), expected, "{control:?}");
+        assert_eq!((report.state, report.next_block), ("mixed", None));
+    }
+}

@@ -294,6 +294,29 @@ fn a_bit_that_turns_on_the_way_is_found_on_both_ways() {
     }
 }
 
+/// What the head of `protection` says of its cost. Prints the measured figure: `cargo test --release -p pbs-tape
+/// what_a_protected_block_costs -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test: it says something of the machine"]
+fn what_a_protected_block_costs() {
+    const ROUNDS: u32 = 20_000;
+    let (script, mut drive) = open();
+    let block = vec![0x5a; 256 << 10];
+    for method in [Method::Crc32c, Method::ReedSolomon] {
+        let begin = std::time::Instant::now();
+        for _ in 0..ROUNDS / if method == Method::Crc32c { 1 } else { 100 } {
+            let staged = drive.stage_block(method, std::hint::black_box(&block));
+            drive.unstage(std::hint::black_box(staged));
+        }
+        let rounds = ROUNDS / if method == Method::Crc32c { 1 } else { 100 };
+        println!(
+            "{method}: {:.1} us a block of 256 KiB",
+            begin.elapsed().as_secs_f64() * 1e6 / f64::from(rounds)
+        );
+    }
+    assert_eq!(script.remaining(), 0);
+}
+
 #[test]
 fn what_a_killed_program_left_on_is_taken_over_and_taken_back() {
     let (_folder, library) = library_of(Generation::Lto8);
