@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
         }
         assert_eq!(parse(&[7; 32]), Some(Zeroizing::new([7; 32])));
-        for bad in [&b""[..], b"\n", &[7; 31], &[7; 33], digits[1..].as_bytes()] {
+        for bad in [&b""[..], b"\n", &[7; 31], &[7; 33], &digits.as_bytes()[1..]] {
             assert_eq!(parse(bad), None);
         }
         assert_eq!(parse("0g".repeat(32).as_bytes()), None);
