@@ -2,11 +2,12 @@
 //!
 //! [`Drive`] is the state of one drive: which cartridge is in it, where the tape stands, what hosts
 //! set. Handlers are grouped by what they do: `commands` has the table, `transfer` reads and writes,
-//! `motion` positions, `medium` loads, unloads, erases and formats; pages and tables have a file
+//! `motion` positions, `medium` loads and unloads, `blank` erases and formats; pages and tables have a file
 //! each. The drive knows its robot only through `robot.json`.
 
 mod access_order;
 mod attributes;
+mod blank;
 mod blocks;
 mod capacity;
 mod cipher;

@@ -321,7 +321,7 @@ pub(super) fn locate_16(drive: &mut Drive, command: &mut Command<'_, '_>) -> Don
 pub(super) fn erase(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let flags = command.byte(1);
     drive.free_tape();
-    super::medium::erase(drive, command)?;
+    super::blank::erase(drive, command)?;
     if !drive.home.clock().is_running() {
         return Ok(());
     }
@@ -341,7 +341,7 @@ pub(super) fn erase(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
 pub(super) fn format(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let immediate = command.byte(1) & 0x01 != 0;
     drive.free_tape();
-    super::medium::format(drive, command)?;
+    super::blank::format(drive, command)?;
     let state = &threaded(&mut drive.medium)?.state;
     let lasts = timing::format(state.generation, state.id);
     drive.occupy(Activity::Formatting, lasts, immediate)

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use scsi::command::opcode;
 
-use super::plan::PlanError;
+use super::error::PlanError;
 
 /// A kind of command, as a fault plan names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -26,12 +26,14 @@
 
 mod command;
 mod engine;
+mod error;
 mod plan;
 mod seed;
 mod store;
 
 pub use command::{CommandKind, Commands};
-pub use plan::{Effect, FaultPlan, FaultRule, Lost, PlanError, Units, When};
+pub use error::PlanError;
+pub use plan::{Effect, FaultPlan, FaultRule, Lost, Units, When};
 pub use seed::FaultProfile;
 pub use store::RuleStatus;
 

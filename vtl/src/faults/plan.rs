@@ -11,30 +11,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use scsi::{Sense, SenseKey};
-use thiserror::Error as ThisError;
 
 use super::command::Commands;
+use super::error::PlanError;
 use crate::element::ElementKind;
 use crate::unit::name::Unit;
 
 /// Most rules of a plan: each command looks at all of them.
 const RULES_MAX: usize = 10_000;
-
-/// Why a text is no fault plan.
-#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[error("{}{reason}", if *line > 0 { format!("line {line}: ") } else { String::new() })]
-pub struct PlanError {
-    /// Line number, from 1; 0 for a rule that stands alone.
-    pub line: usize,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl PlanError {
-    pub(super) fn new(reason: String) -> PlanError {
-        PlanError { line: 0, reason }
-    }
-}
 
 /// Which units a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use scsi::{Data, Reply, Status, Transport};
 
-use super::host_session::Attachment;
+use super::attachment::Attachment;
 use super::shared::Shared;
 use crate::clock::Lane;
 use crate::error::{self, Error};

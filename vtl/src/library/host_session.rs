@@ -10,9 +10,10 @@ use std::sync::Arc;
 use scsi::Sense;
 
 use super::Library;
+use super::attachment::Attachment;
 use super::handle::{ChangerUnit, DriveUnit};
 use super::shared::Shared;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::unit::name::Unit;
 use crate::unit::{LogicalUnit, Nexus};
 
@@ -23,54 +24,17 @@ pub struct HostSession {
     dir: PathBuf,
 }
 
-/// The nexus while it exists. It keeps every drive open.
-pub(super) struct Attachment {
-    shared: Arc<Shared>,
-    nexus: Nexus,
-    /// Drives from 0 that have been opened for it.
-    drives: u16,
-    changer: bool,
-}
-
 impl Library {
     /// A session of the host whose initiator port has this name (for iSCSI `NAME,i,0xISID`). Its
     /// first command to each unit meets unit attention 29/00.
     ///
     /// # Errors
     ///
-    /// [`Error::UnitBusy`] if another process has a drive open, or if the port has a session
+    /// [`crate::Error::UnitBusy`] if another process has a drive open, or if the port has a session
     /// already.
     pub fn host_session(&self, port_name: &str) -> Result<HostSession> {
-        let nexus = Nexus::of_port(port_name);
-        if !self.shared.sessions().insert(nexus) {
-            return Err(Error::UnitBusy { unit: format!("session of {port_name}") });
-        }
-        let mut attachment =
-            Attachment { shared: Arc::clone(&self.shared), nexus, drives: 0, changer: false };
-        // From here on dropping it takes everything back.
-        for number in 0..self.drives() {
-            self.shared.drives().attach(number)?;
-            attachment.drives += 1;
-            self.shared.on_drive(number, |drive| drive.nexus_established(nexus))?;
-        }
-        attachment.changer = true;
-        self.shared.on_changer(|changer| changer.nexus_established(nexus))?;
+        let attachment = Attachment::new(&self.shared, port_name, self.drives())?;
         Ok(HostSession { attachment: Arc::new(attachment), dir: self.dir.clone() })
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        // Nobody is left to be told of a failure: units hold what a nexus set in memory, and writing
-        // the rest down is tried again by the next command.
-        if self.changer {
-            let _ = self.shared.on_changer(|changer| changer.nexus_lost(self.nexus));
-        }
-        for number in 0..self.drives {
-            let _ = self.shared.on_drive(number, |drive| drive.nexus_lost(self.nexus));
-            self.shared.drives().detach(number);
-        }
-        self.shared.sessions().remove(&self.nexus);
     }
 }
 
@@ -79,10 +43,10 @@ impl HostSession {
     pub fn drive(&self, number: u16) -> Result<DriveUnit> {
         let attachment = Some(Arc::clone(&self.attachment));
         DriveUnit::open(
-            &self.attachment.shared,
+            self.attachment.shared(),
             &self.dir,
             number,
-            self.attachment.nexus,
+            self.attachment.nexus(),
             attachment,
         )
     }
@@ -90,17 +54,20 @@ impl HostSession {
     /// A handle to the changer.
     pub fn changer(&self) -> ChangerUnit {
         let attachment = Some(Arc::clone(&self.attachment));
-        ChangerUnit::new(&self.attachment.shared, &self.dir, self.attachment.nexus, attachment)
+        ChangerUnit::new(self.attachment.shared(), &self.dir, self.attachment.nexus(), attachment)
     }
 
     /// A way to tell the host something, which does not keep the session.
     pub(crate) fn reference(&self) -> HostReference {
-        HostReference { shared: Arc::clone(&self.attachment.shared), nexus: self.attachment.nexus }
+        HostReference {
+            shared: Arc::clone(self.attachment.shared()),
+            nexus: self.attachment.nexus(),
+        }
     }
 
     /// LOGICAL UNIT RESET (SAM-5 §7.7). It waits for the command that the unit is executing.
     pub fn reset(&self, unit: impl Into<Unit>) -> Result<()> {
-        let shared = &self.attachment.shared;
+        let shared = self.attachment.shared();
         match unit.into() {
             Unit::Drive(number) => shared.on_drive(number, LogicalUnit::reset),
             Unit::Changer => shared.on_changer(LogicalUnit::reset),

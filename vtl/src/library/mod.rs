@@ -9,6 +9,7 @@
 //! | `faults.plan`, `faults.counts` | faults on demand, see [`crate::faults`] |
 //! | `cartridges/BARCODE/` | a cartridge, see [`crate::cartridge`] |
 
+mod attachment;
 mod create;
 mod handle;
 mod host_session;
