@@ -38,13 +38,16 @@ fn locate(drive: &mut Host, partition: u8, object: u64) -> Option<(u8, u8, u8)> 
     drive.send(&cdb, Data::None).sense.map(|s| code(&s))
 }
 
-/// Partition and object of READ POSITION, long form; the short form must agree.
+/// Partition and object of READ POSITION, long form; the other forms and the active partition of mode page 10h must
+/// agree.
 fn position(drive: &mut Host) -> (u32, u64) {
     let long = drive.data_in(&[0x34, 6, 0, 0, 0, 0, 0, 0, 0, 0], 32);
     let short = drive.data_in(&[0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], 20);
     let extended = drive.data_in(&[0x34, 8, 0, 0, 0, 0, 0, 0, 32, 0], 32);
     let partition = u32::from_be_bytes(long[4..8].try_into().unwrap());
-    assert_eq!([partition; 2], [u32::from(short[1]), u32::from(extended[1])]);
+    let configuration = drive.data_in(&[0x1a, 8, 0x10, 0, 255, 0], 255);
+    let others = [short[1], extended[1], configuration[4 + 3]];
+    assert_eq!(others.map(u32::from), [partition; 3]);
     (partition, u64::from_be_bytes(long[8..16].try_into().unwrap()))
 }
 
