@@ -157,6 +157,7 @@ mod tests {
             (Generation::Lto8, 208),
             (Generation::Lto9, 280),
             (Generation::Lto10, 472),
+            (Generation::Lto10P, 472),
         ];
         for (format, expected) in table {
             assert_eq!(wraps(format), expected, "{format}");
@@ -190,6 +191,26 @@ mod tests {
         let beside = Place { wrap: 2, from_beginning_mm: 500_000 };
         assert_eq!(tape.locate_ms(here, beside), SETTLE_MS + WRAP_CHANGE_MS);
         assert_eq!(tape.locate_ms(here, here), 0);
+    }
+
+    #[test]
+    fn the_average_way_is_as_long_as_the_tape_lets_expect() {
+        for format in Generation::ALL {
+            let capacity_bytes = format.facts().capacity_bytes;
+            let tape = Geometry::new(format, capacity_bytes);
+            // Places spread over all wraps; data sheets name about a minute for LTO-9.
+            let ways = 9_973;
+            let sum_ms: u64 = (1..=ways)
+                .map(|number| tape.place(capacity_bytes / ways * number))
+                .map(|to| tape.locate_ms(Place::BEGINNING, to))
+                .sum();
+            let half_way_ms = u64::from(format.facts().length_m) * 1_000 / 2 / 10;
+            // Settling and another wrap, and on every other one turning round.
+            let expected_ms = half_way_ms + SETTLE_MS + WRAP_CHANGE_MS + TURN_MS / 2;
+            let average_ms = sum_ms / ways;
+            assert!(average_ms.abs_diff(expected_ms) < 500, "{format}: {average_ms} ms");
+            assert!((30_000..75_000).contains(&average_ms), "{format}: {average_ms} ms");
+        }
     }
 
     proptest! {

@@ -36,6 +36,20 @@ impl ObjectLog {
         Ok(Some(low))
     }
 
+    /// The first object that does not lie whole within the first `bytes` data bytes; the end of data if all do.
+    pub fn first_beyond(&mut self, bytes: u64) -> Result<u64> {
+        let (mut low, mut high) = (0, self.objects);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.bytes_before(middle + 1)? <= bytes {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
     /// The number of the first filemark at or behind a position.
     pub fn next_filemark(&mut self, position: u64) -> Result<Option<u64>> {
         let files = self.file_at(position)?;

@@ -34,7 +34,9 @@ pub(crate) use object::{Fault, Object};
 pub use record::RECORD_BYTES_MAX;
 pub(crate) use seal::{IV_BYTES, KEY_BYTES, Seal, TAG_BYTES};
 pub use state::Purpose;
-pub(crate) use state::{CAPACITY_BYTES_MIN, CartridgeState, HostAttribute, early_warning_bytes};
+pub(crate) use state::{
+    CAPACITY_BYTES_MIN, CLEANINGS, CartridgeState, HostAttribute, early_warning_bytes,
+};
 
 use crate::durable;
 use crate::error::{Error, Named, Result};

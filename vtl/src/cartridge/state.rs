@@ -19,8 +19,8 @@ use crate::generation::Generation;
 const VERSION: u32 = 1;
 /// Most partitions that a cartridge of any generation has.
 const PARTITIONS_MAX: usize = 4;
-/// How many uses a cleaning cartridge has.
-const CLEANINGS: u16 = 50;
+/// How many uses a new cleaning cartridge has.
+pub(crate) const CLEANINGS: u16 = 50;
 
 /// What a cartridge is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +110,10 @@ pub(crate) struct CartridgeState {
     /// Uses left of a cleaning cartridge.
     #[serde(default)]
     pub cleanings_left: u16,
-    /// A drive has calibrated it (LTO-9 and later).
+    /// The last use of a cleaning cartridge was counted, and its cleaning did not end yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleaning_begun: bool,
+    /// A drive has calibrated it (LTO-9).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calibrated: bool,
     /// Attributes that hosts wrote, by identifier.
@@ -168,6 +171,7 @@ impl CartridgeState {
             change_reference: 0,
             encryption_marks: Vec::new(),
             cleanings_left: if purpose == Purpose::Cleaning { CLEANINGS } else { 0 },
+            cleaning_begun: false,
             calibrated: false,
             attributes: BTreeMap::new(),
         })

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use scsi::Sense;
 
 use super::{Drive, threaded, usage};
-use crate::cartridge::{Cartridge, HostAttribute, Purpose};
+use crate::cartridge::{CLEANINGS, CartridgeState, HostAttribute, Purpose};
 use crate::generation::Generation;
 use crate::unit::inquiry::padded;
-use crate::unit::{Command, Done};
+use crate::unit::{Command, Done, Stop};
 
 const READ_ONLY: u8 = 0x80;
 const BINARY: u8 = 0;
@@ -58,12 +58,36 @@ fn host_bytes(attributes: &BTreeMap<u16, HostAttribute>) -> u64 {
     attributes.values().map(|attribute| attribute.value.len() as u64 + 5).sum()
 }
 
-/// Everything that the memory holds about a partition: identifier to flags and value.
-fn all(cartridge: &Cartridge, partition: u8) -> BTreeMap<u16, (u8, Vec<u8>)> {
-    let state = &cartridge.state;
+/// The memory of the cartridge in the drive, and the data bytes in each partition. That of a cleaning cartridge can be
+/// read although its tape is out of reach.
+fn memory(drive: &mut Drive) -> Result<(&CartridgeState, Vec<u64>), Stop> {
+    let Drive { medium, cleaner, .. } = drive;
+    match cleaner {
+        Some(cleaner) => Ok((&cleaner.memory, vec![0])),
+        None => {
+            let cartridge = threaded(medium)?;
+            Ok((&cartridge.state, cartridge.recorded()))
+        }
+    }
+}
+
+/// 0408h and 0409h: what kind of medium it is; of a cleaning cartridge, how many uses it is made for.
+fn medium_type(purpose: Purpose) -> (u8, u16) {
+    match purpose {
+        Purpose::Data => (0x00, 0),
+        Purpose::Cleaning => (0x01, CLEANINGS),
+        Purpose::Worm => (0x80, 0),
+    }
+}
+
+/// Everything that the memory holds about a partition with `used` data bytes: identifier to flags and value.
+fn all(state: &CartridgeState, used: u64, partition: u8) -> BTreeMap<u16, (u8, Vec<u8>)> {
     let facts = state.generation.facts();
-    let used = cartridge.recorded().get(usize::from(partition)).copied().unwrap_or(0);
-    let capacity = state.partition_capacity_bytes(partition);
+    let (kind, kind_information) = medium_type(state.purpose);
+    let capacity = match state.purpose {
+        Purpose::Cleaning => 0,
+        _ => state.partition_capacity_bytes(partition),
+    };
     let marks = state.marks(partition);
     let long = |value: u64| (BINARY, value.to_be_bytes().to_vec());
     let text = |value: &str, length: usize| (ASCII, padded(value, length));
@@ -102,8 +126,8 @@ fn all(cartridge: &Cartridge, partition: u8) -> BTreeMap<u16, (u8, Vec<u8>)> {
         (0x0405, (BINARY, vec![facts.density])),
         (0x0406, text(&crate::date::yyyymmdd(state.created), 8)),
         (0x0407, long(facts.memory_bytes)),
-        (0x0408, (BINARY, vec![if state.purpose == Purpose::Worm { 0x80 } else { 0x00 }])),
-        (0x0409, (BINARY, vec![0, 0])),
+        (0x0408, (BINARY, vec![kind])),
+        (0x0409, (BINARY, kind_information.to_be_bytes().to_vec())),
         (0x040b, (BINARY, supported_densities(state.generation))),
         (0x1000, identity_bytes(28)),
         (0x1001, identity_bytes(24)),
@@ -134,14 +158,15 @@ fn supported_densities(generation: Generation) -> Vec<u8> {
 /// READ ATTRIBUTE: values (00h), identifiers (01h), volumes (02h), partitions (03h), identifiers
 /// that could exist (05h).
 pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
-    let cartridge = threaded(&mut drive.medium)?;
+    let (state, recorded) = memory(drive)?;
     let first = command.number(8, 2) as u16;
     let allocation = command.number(10, 4);
     let partition = command.byte(7);
-    if command.byte(5) != 0 || partition >= cartridge.state.partitions() {
+    if command.byte(5) != 0 || partition >= state.partitions() {
         return Err(Sense::INVALID_FIELD_IN_CDB.into());
     }
-    let attributes = all(cartridge, partition);
+    let used = recorded.get(usize::from(partition)).copied().unwrap_or(0);
+    let attributes = all(state, used, partition);
     let body: Vec<u8> = match command.byte(1) & 0x1f {
         0x00 => {
             let values: Vec<u8> = attributes
@@ -159,8 +184,7 @@ pub(super) fn read(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         0x01 => attributes.keys().flat_map(|id| id.to_be_bytes()).collect(),
         0x02 | 0x03 => {
             // Two bytes follow: the first volume (partition) and how many there are.
-            let count =
-                if command.byte(1) & 0x1f == 0x03 { cartridge.state.partitions() } else { 1 };
+            let count = if command.byte(1) & 0x1f == 0x03 { state.partitions() } else { 1 };
             command.reply(&[0, 2, 0, count], allocation);
             return Ok(());
         }

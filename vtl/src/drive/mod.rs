@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blocks::Staging;
+use cleaning::Cleaner;
 use device_statistics::{Event, Lifetime};
 use encryption::Encryption;
 use hosts::Hosts;
@@ -92,6 +93,8 @@ pub(crate) struct Drive {
     file: RecordFile,
     lifetime: Lifetime,
     medium: Medium,
+    /// The cleaning cartridge that `medium` refuses to hosts.
+    cleaner: Option<Box<Cleaner>>,
     attentions: Attentions,
     hosts: Hosts,
     reservations: Reservations,
@@ -130,6 +133,19 @@ mod alert {
     pub const CLEAN_NOW: u32 = 20;
     pub const CLEAN_PERIODIC: u32 = 21;
     pub const WORM_OVERWRITE: u32 = 60;
+
+    /// Flags that are about the cartridge or about what was done with it, in this drive or raised on demand. They are over
+    /// when another one is loaded (SSC-5 annex A); its predecessor's memory keeps them. The others are about
+    /// the drive and stay until they are read, or cleaned away.
+    const ABOUT_MEDIUM: [u32; 32] = [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24, 33, 51, 52,
+        53, 54, 55, 56, 59, 60, 61,
+    ];
+
+    /// The same as a field of flags.
+    pub fn about_medium() -> u64 {
+        ABOUT_MEDIUM.into_iter().fold(0, |flags, number| flags | super::flag_bit(number))
+    }
 }
 
 impl From<Fault> for Stop {
@@ -242,6 +258,7 @@ impl Drive {
             file,
             lifetime,
             medium: Medium::Empty,
+            cleaner: None,
             attentions,
             hosts,
             reservations: Reservations::open(folder.join("reservations.json"))?,
@@ -304,6 +321,10 @@ impl Drive {
             // A new cartridge is told when it is ready, and an empty drive is not told at all.
             self.attentions.withdraw(&Sense::MEDIUM_CHANGED);
             self.work = None;
+            self.cleaner = None;
+            if barcode.is_some() {
+                self.record.alerts &= !alert::about_medium();
+            }
         }
         let changes = robot.changes();
         if let Some(barcode) = barcode
@@ -384,6 +405,7 @@ impl Drive {
         self.record.protected_until_unload = false;
         self.encryption.demounted();
         self.access_order.clear();
+        self.cleaner = None;
         match std::mem::replace(&mut self.medium, Medium::Unloaded) {
             Medium::Threaded(cartridge) => cartridge.close(),
             Medium::Empty => {

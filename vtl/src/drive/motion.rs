@@ -186,7 +186,13 @@ const BEHIND_PROGRAMMABLE: u8 = 0x01;
 pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
     let position = drive.record.position;
     let pews_bytes = u64::from(drive.record.pews_mb) * 1_000_000;
+    let (unwritten, _) = drive.buffered();
     let cartridge = threaded(&mut drive.medium)?;
+    let (mut on_tape, mut buffered) = (position, 0);
+    if unwritten > 0 {
+        on_tape = cartridge.log.first_beyond(cartridge.log.bytes().saturating_sub(unwritten))?;
+        buffered = position.saturating_sub(on_tape);
+    }
     let file = cartridge.log.file_at(position)?;
     let bytes = cartridge.log.bytes_before(position)?;
     let early_warning = cartridge.early_warning_at();
@@ -205,13 +211,19 @@ pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) ->
     match command.byte(1) & 0x1f {
         0x00 | 0x01 => {
             let mut reply = [0u8; 20];
-            let place = u32::try_from(position).unwrap_or_else(|_| {
-                flags |= LOCATION_UNKNOWN;
-                0
-            });
+            let mut place = |position| {
+                u32::try_from(position).unwrap_or_else(|_| {
+                    flags |= LOCATION_UNKNOWN;
+                    0
+                })
+            };
+            let (first, last) = (place(position), place(on_tape));
+            let objects = u32::try_from(buffered).map_or(0xff_ffff, |count| count.min(0xff_ffff));
             fill(&mut reply, 0, &[flags, partition]);
-            fill(&mut reply, 4, &place.to_be_bytes());
-            fill(&mut reply, 8, &place.to_be_bytes());
+            fill(&mut reply, 4, &first.to_be_bytes());
+            fill(&mut reply, 8, &last.to_be_bytes());
+            fill(&mut reply, 12, &objects.to_be_bytes());
+            fill(&mut reply, 16, &u32::try_from(unwritten).unwrap_or(u32::MAX).to_be_bytes());
             command.reply(&reply, u64::MAX);
         }
         0x06 if allocation == 0 => {
@@ -225,8 +237,11 @@ pub(super) fn read_position(drive: &mut Drive, command: &mut Command<'_, '_>) ->
         0x08 => {
             let mut reply = [0u8; 32];
             fill(&mut reply, 0, &[flags, partition, 0x00, 0x1c]);
+            let objects = u32::try_from(buffered).map_or(0xff_ffff, |count| count.min(0xff_ffff));
+            fill(&mut reply, 4, &objects.to_be_bytes());
             fill(&mut reply, 8, &position.to_be_bytes());
-            fill(&mut reply, 16, &position.to_be_bytes());
+            fill(&mut reply, 16, &on_tape.to_be_bytes());
+            fill(&mut reply, 24, &unwritten.to_be_bytes());
             command.reply(&reply, allocation);
         }
         _ => return Err(Sense::INVALID_FIELD_IN_CDB.into()),

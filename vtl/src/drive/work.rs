@@ -151,7 +151,9 @@ impl Drive {
         let sense = work.sense(clock.now());
         // A host that polls must come to an end on the virtual clock; see `clock`.
         clock.advance(poll_step(work.lasts));
-        if is_answered_meanwhile(opcode) { Ok(()) } else { Err(sense.into()) }
+        // The memory of a cleaning cartridge needs no tape.
+        let reads_memory = work.activity == Activity::Cleaning && opcode == READ_ATTRIBUTE;
+        if reads_memory || is_answered_meanwhile(opcode) { Ok(()) } else { Err(sense.into()) }
     }
 
     /// The robot wants the cartridge: operations of seconds are waited for. True if the drive is free now.

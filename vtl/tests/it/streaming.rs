@@ -118,6 +118,14 @@ fn only_a_synchronised_filemark_waits_for_the_buffer() {
     assert_eq!((parameter(&page, 0), parameter(&page, 1)), (8 * BLOCK as u64, 0));
     assert_eq!(parameter(&page, 8), 128, "size of the buffer in MB");
     assert_eq!(activity(&mut drive), 0, "the tape stands still");
+    // READ POSITION, short and extended: eight blocks and a mark are in the buffer.
+    let bytes = (8 * BLOCK as u32).to_be_bytes();
+    let short = drive.data_in(&[0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], 20);
+    assert_eq!(short[4..12], [0, 0, 0, 9, 0, 0, 0, 0]);
+    assert_eq!((&short[12..16], &short[16..]), (&[0, 0, 0, 9][..], &bytes[..]));
+    let extended = drive.data_in(&[0x34, 8, 0, 0, 0, 0, 0, 0, 32, 0], 32);
+    assert_eq!(extended[4..8], [0, 0, 0, 9]);
+    assert_eq!((extended[15], extended[23], &extended[28..]), (9, 0, &bytes[..]));
     // 1 s of running up, and 2 MiB at 120 MB/s.
     let flush =
         Duration::from_secs(1) + Duration::from_micros((8 * BLOCK as u64).div_ceil(FASTEST));
@@ -125,6 +133,8 @@ fn only_a_synchronised_filemark_waits_for_the_buffer() {
     let page = log_page(&mut drive, 0x0c);
     assert_eq!(parameter(&page, 1), 8 * BLOCK as u64);
     assert_eq!(activity(&mut drive), 6, "it stops");
+    let short = drive.data_in(&[0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], 20);
+    assert_eq!(short[4..], [0, 0, 0, 10, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(time(&rig, || assert_eq!(drive.filemarks(0), None)), Duration::ZERO);
     // What moves the tape waits for the buffer too, also with IMMED.
     assert_eq!(drive.write(&block), None);

@@ -274,6 +274,96 @@ fn cleaning_takes_two_minutes_and_ends_unloaded() {
     }
 }
 
+/// A number in the memory file of the cleaning cartridge.
+fn cleaner_memory(rig: &Rig) -> (u64, bool) {
+    let text = std::fs::read_to_string(cleaner_path(rig)).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    (state["cleanings_left"].as_u64().unwrap(), state["cleaning_begun"] == true)
+}
+
+fn cleaner_path(rig: &Rig) -> std::path::PathBuf {
+    rig.dir.path().join("cartridges/CLN001L8/cartridge.json")
+}
+
+#[test]
+fn an_interrupted_cleaning_costs_no_second_use() {
+    let rig = rig_with(&Options { cartridges: 0, timing: Timing::Virtual, ..small() });
+    rig.library.add_cartridge("CLN001L8", None).unwrap();
+    let mut changer = rig.changer();
+    changer.settle();
+    let mut drive = rig.drive(0);
+    drive.settle();
+    changer.good(&move_medium(1024, 256));
+    drive.fails(&TEST_UNIT_READY, (2, 0x30, 0x03));
+    assert_eq!(cleaner_memory(&rig), (49, true));
+    let interrupted = std::fs::read(cleaner_path(&rig)).unwrap();
+    rig.library.clock().advance(seconds(120.0));
+    drive.fails(&TEST_UNIT_READY, (2, 0x3a, 0x00));
+    assert_eq!(cleaner_memory(&rig), (49, false));
+    // The memory as a killed program had left it: the next drive begins anew.
+    std::fs::write(cleaner_path(&rig), interrupted).unwrap();
+    drive.good(&[0x1b, 0, 0, 0, 1, 0]);
+    assert_eq!(cleaner_memory(&rig), (49, false));
+    // A new cleaning is a new use.
+    drive.good(&[0x1b, 0, 0, 0, 1, 0]);
+    assert_eq!(cleaner_memory(&rig), (48, false));
+}
+
+#[test]
+fn the_memory_of_a_cleaning_cartridge_tells_what_it_is() {
+    let rig = rig_with(&Options { cartridges: 0, timing: Timing::Virtual, ..small() });
+    rig.library.add_cartridge("CLN001L8", None).unwrap();
+    let mut changer = rig.changer();
+    changer.settle();
+    let mut drive = rig.drive(0);
+    drive.settle();
+    changer.good(&move_medium(1024, 256));
+    let from_0408 = [0x8c, 0, 0, 0, 0, 0, 0, 0, 0x04, 0x08, 0, 0, 1, 0, 0, 0];
+    let attributes = drive.data_in(&from_0408, 256);
+    // 0408h: a cleaning cartridge; 0409h: for 50 uses. Then 040Bh.
+    let expected = [4, 8, 0x80, 0, 1, 1, 4, 9, 0x80, 0, 2, 0, 50, 4, 0x0b];
+    assert_eq!(attributes[4..19], expected);
+    rig.library.clock().advance(seconds(120.0));
+    drive.fails(&from_0408, (2, 0x3a, 0x00));
+}
+
+#[test]
+fn alerts_about_a_cartridge_are_over_when_another_one_comes() {
+    let rig = rig_with(&small());
+    let mut drive = rig.loaded();
+    // 5: read failure; 9: write protected; 30: the drive's hardware; 20: clean now.
+    for flag in [5, 9, 30, 20] {
+        rig.library.set_faults(Some(format!("once drive0 ready -> alert {flag}").parse().unwrap()));
+        drive.good(&TEST_UNIT_READY);
+    }
+    rig.library.set_faults(None);
+    // Page 12h shows them and leaves them.
+    let alerts = |drive: &mut Host| {
+        let page = drive.data_in(&[0x4d, 0, 0x52, 0, 0, 0, 0, 1, 0, 0], 256);
+        u64::from_be_bytes(page[8..16].try_into().unwrap())
+    };
+    let flags =
+        |numbers: &[u32]| numbers.iter().fold(0, |flags, number| flags | 1 << (64 - number));
+    assert_eq!(alerts(&mut drive), flags(&[5, 9, 20, 30]));
+    let mut changer = rig.changer();
+    changer.good(&move_medium(256, 1024));
+    assert_eq!(alerts(&mut drive), flags(&[5, 9, 20, 30]), "the drive is empty, and told so");
+    changer.good(&move_medium(1025, 256));
+    drive.settle();
+    assert_eq!(alerts(&mut drive), flags(&[20, 30]));
+}
+
+#[test]
+fn an_lto10_cartridge_is_not_calibrated() {
+    let rig = timed(Generation::Lto10);
+    let mut changer = rig.changer();
+    changer.settle();
+    let mut drive = rig.drive(0);
+    drive.settle();
+    changer.good(&move_medium(1024, 256));
+    assert_eq!(polls(&mut drive, LOADING), 16);
+}
+
 #[test]
 fn a_drive_that_nobody_has_open_cleans_too_until_the_cartridge_is_used_up() {
     let rig = rig_with(&Options { cartridges: 0, timing: Timing::Virtual, ..small() });
