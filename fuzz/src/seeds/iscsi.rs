@@ -1,7 +1,8 @@
 //! Streams of messages, one of each kind that has a shape of its own.
 
 use scsi::iscsi::frame::{Digests, Outgoing, Writer};
-use scsi::iscsi::parameters::{Negotiation, Wishes};
+use scsi::iscsi::negotiation::Negotiation;
+use scsi::iscsi::parameters::Wishes;
 use scsi::iscsi::pdu::{AsyncEvent, Attributes, RejectReason, ServiceResponse};
 use scsi::iscsi::pdu::{
     Asynchronous, Counters, DataIn, DataOut, LoginRequest, LoginResponse, LoginStatus, NO_TAG,

@@ -3,7 +3,8 @@
 
 use scsi::iscsi::chap::{Credentials, InitiatorChap, TargetChap};
 use scsi::iscsi::frame::{Digests, Outgoing, Reader, Writer};
-use scsi::iscsi::parameters::{Negotiation, Wishes};
+use scsi::iscsi::negotiation::Negotiation;
+use scsi::iscsi::parameters::Wishes;
 use scsi::iscsi::pdu::{Header, Reject, Request, Response, ScsiResponse};
 use scsi::iscsi::text::Text;
 

@@ -5,7 +5,7 @@
 //!
 //! * [`pdu`]: every message of the protocol as a type that is parsed from a header and built into one;
 //! * [`frame`]: messages on a stream: lengths with a hard limit, padding, digests, large data without copies;
-//! * [`text`], [`parameters`]: `key=value` text and what two sides agree on from it;
+//! * [`text`], [`parameters`], [`negotiation`]: `key=value` text, and what two sides agree on from it;
 //! * [`chap`]: who the other side is;
 //! * [`name`], [`lun`], [`serial`]: names of nodes, numbers of units, numbers that wrap.
 //!
@@ -20,6 +20,7 @@ pub mod frame;
 pub mod initiator;
 pub mod lun;
 pub mod name;
+pub mod negotiation;
 pub mod parameters;
 pub mod pdu;
 pub mod serial;

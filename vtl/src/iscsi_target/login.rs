@@ -10,7 +10,8 @@ use std::sync::Arc;
 use scsi::iscsi::chap::{self, Credentials, TargetChap};
 use scsi::iscsi::frame::Reader;
 use scsi::iscsi::name::Name;
-use scsi::iscsi::parameters::{Negotiation, Parameters, Wishes};
+use scsi::iscsi::negotiation::Negotiation;
+use scsi::iscsi::parameters::{Parameters, Wishes};
 use scsi::iscsi::pdu::{
     Isid, LoginRequest, LoginResponse, LoginStatus, Request, Response, Stage, Transit,
 };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use scsi::Sense;
 use scsi::iscsi::frame::{Outgoing, Reader, Writer};
-use scsi::iscsi::parameters::{Negotiation, Parameters, Wishes};
+use scsi::iscsi::negotiation::Negotiation;
+use scsi::iscsi::parameters::{Parameters, Wishes};
 use scsi::iscsi::pdu::{
     Attributes, DataOut, Isid, LoginRequest, LoginResponse, LoginStatus, NO_TAG, Request, Residual,
     Response, ScsiCommand, ScsiResponse, Stage, TaskFunction, TaskManagementRequest, TaskResult,

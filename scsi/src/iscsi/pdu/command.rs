@@ -86,7 +86,7 @@ const WRITE: u8 = 0x20;
 
 impl ScsiCommand {
     pub(super) fn parse(header: &Header) -> Result<ScsiCommand> {
-        header.expect(opcode::SCSI_COMMAND, "SCSI Command")?;
+        header.must_be(opcode::SCSI_COMMAND, "SCSI Command")?;
         let flags = header.u8(1);
         Ok(ScsiCommand {
             is_immediate: header.is_immediate(),
@@ -207,7 +207,7 @@ pub struct ScsiResponse {
 
 impl ScsiResponse {
     pub(super) fn parse(header: &Header) -> Result<ScsiResponse> {
-        header.expect(opcode::SCSI_RESPONSE, "SCSI Response")?;
+        header.must_be(opcode::SCSI_RESPONSE, "SCSI Response")?;
         Ok(ScsiResponse {
             response: match header.u8(2) {
                 0 => ServiceResponse::Completed,

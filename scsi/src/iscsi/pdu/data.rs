@@ -36,7 +36,7 @@ pub struct DataOut {
 
 impl DataOut {
     pub(super) fn parse(header: &Header) -> Result<DataOut> {
-        header.expect(opcode::DATA_OUT, "Data-Out")?;
+        header.must_be(opcode::DATA_OUT, "Data-Out")?;
         Ok(DataOut {
             is_final: header.is_final(),
             lun: lun::decode(header.array(8)),
@@ -93,7 +93,7 @@ pub struct DataIn {
 
 impl DataIn {
     pub(super) fn parse(header: &Header) -> Result<DataIn> {
-        header.expect(opcode::DATA_IN, "Data-In")?;
+        header.must_be(opcode::DATA_IN, "Data-In")?;
         let flags = header.u8(1);
         Ok(DataIn {
             is_final: header.is_final(),
@@ -155,7 +155,7 @@ pub struct ReadyToTransfer {
 
 impl ReadyToTransfer {
     pub(super) fn parse(header: &Header) -> Result<ReadyToTransfer> {
-        header.expect(opcode::READY_TO_TRANSFER, "R2T")?;
+        header.must_be(opcode::READY_TO_TRANSFER, "R2T")?;
         Ok(ReadyToTransfer {
             lun: lun::decode(header.array(8)),
             task_tag: header.task_tag(),

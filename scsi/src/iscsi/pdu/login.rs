@@ -118,7 +118,7 @@ pub struct LoginRequest {
 impl LoginRequest {
     pub(super) fn parse(header: &Header) -> Result<LoginRequest> {
         const WHAT: &str = "Login Request";
-        header.expect(opcode::LOGIN_REQUEST, WHAT)?;
+        header.must_be(opcode::LOGIN_REQUEST, WHAT)?;
         Ok(LoginRequest {
             transit: Transit::parse(header.u8(1), WHAT)?,
             version_max: header.u8(2),
@@ -244,7 +244,7 @@ pub struct LoginResponse {
 impl LoginResponse {
     pub(super) fn parse(header: &Header) -> Result<LoginResponse> {
         const WHAT: &str = "Login Response";
-        header.expect(opcode::LOGIN_RESPONSE, WHAT)?;
+        header.must_be(opcode::LOGIN_RESPONSE, WHAT)?;
         let status = LoginStatus::new(header.u8(36), header.u8(37));
         let transit = match Transit::parse(header.u8(1), WHAT) {
             // Why a login failed must not be lost over its flags.

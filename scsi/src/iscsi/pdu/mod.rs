@@ -178,7 +178,7 @@ impl Header {
         self
     }
 
-    fn expect(&self, opcode: u8, what: &'static str) -> Result<()> {
+    fn must_be(&self, opcode: u8, what: &'static str) -> Result<()> {
         if self.opcode() != opcode {
             return Err(Error::malformed(
                 what,

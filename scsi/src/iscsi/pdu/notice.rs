@@ -46,7 +46,7 @@ pub struct Asynchronous {
 
 impl Asynchronous {
     pub(super) fn parse(header: &Header) -> Result<Asynchronous> {
-        header.expect(opcode::ASYNCHRONOUS, "Asynchronous Message")?;
+        header.must_be(opcode::ASYNCHRONOUS, "Asynchronous Message")?;
         Ok(Asynchronous {
             event: AsyncEvent::from_code(header.u8(36)),
             vendor_code: header.u8(37),
@@ -110,7 +110,7 @@ pub struct Reject {
 
 impl Reject {
     pub(super) fn parse(header: &Header) -> Result<Reject> {
-        header.expect(opcode::REJECT, "Reject")?;
+        header.must_be(opcode::REJECT, "Reject")?;
         Ok(Reject {
             reason: RejectReason::from_code(header.u8(2)),
             counters: Counters::parse(header),
@@ -153,7 +153,7 @@ pub struct Snack {
 
 impl Snack {
     pub(super) fn parse(header: &Header) -> Result<Snack> {
-        header.expect(opcode::SNACK, "SNACK")?;
+        header.must_be(opcode::SNACK, "SNACK")?;
         Ok(Snack {
             kind: header.u8(1) & 0x0f,
             lun: lun::decode(header.array(8)),

@@ -38,7 +38,7 @@ pub struct TextRequest {
 
 impl TextRequest {
     pub(super) fn parse(header: &Header) -> Result<TextRequest> {
-        header.expect(opcode::TEXT_REQUEST, "Text Request")?;
+        header.must_be(opcode::TEXT_REQUEST, "Text Request")?;
         Ok(TextRequest {
             is_immediate: header.is_immediate(),
             is_final: header.is_final(),
@@ -81,7 +81,7 @@ pub struct TextResponse {
 
 impl TextResponse {
     pub(super) fn parse(header: &Header) -> Result<TextResponse> {
-        header.expect(opcode::TEXT_RESPONSE, "Text Response")?;
+        header.must_be(opcode::TEXT_RESPONSE, "Text Response")?;
         Ok(TextResponse {
             is_final: header.is_final(),
             is_continued: header.u8(1) & CONTINUE != 0,
@@ -121,7 +121,7 @@ pub struct NopOut {
 
 impl NopOut {
     pub(super) fn parse(header: &Header) -> Result<NopOut> {
-        header.expect(opcode::NOP_OUT, "NOP-Out")?;
+        header.must_be(opcode::NOP_OUT, "NOP-Out")?;
         Ok(NopOut {
             is_immediate: header.is_immediate(),
             lun: lun::decode(header.array(8)),
@@ -158,7 +158,7 @@ pub struct NopIn {
 
 impl NopIn {
     pub(super) fn parse(header: &Header) -> Result<NopIn> {
-        header.expect(opcode::NOP_IN, "NOP-In")?;
+        header.must_be(opcode::NOP_IN, "NOP-In")?;
         Ok(NopIn {
             lun: lun::decode(header.array(8)),
             task_tag: header.task_tag(),
@@ -221,7 +221,7 @@ pub struct LogoutRequest {
 
 impl LogoutRequest {
     pub(super) fn parse(header: &Header) -> Result<LogoutRequest> {
-        header.expect(opcode::LOGOUT_REQUEST, "Logout Request")?;
+        header.must_be(opcode::LOGOUT_REQUEST, "Logout Request")?;
         Ok(LogoutRequest {
             is_immediate: header.is_immediate(),
             reason: LogoutReason::from_code(header.u8(1) & 0x7f),
@@ -259,7 +259,7 @@ pub struct LogoutResponse {
 
 impl LogoutResponse {
     pub(super) fn parse(header: &Header) -> Result<LogoutResponse> {
-        header.expect(opcode::LOGOUT_RESPONSE, "Logout Response")?;
+        header.must_be(opcode::LOGOUT_RESPONSE, "Logout Response")?;
         Ok(LogoutResponse {
             result: LogoutResult::from_code(header.u8(2)),
             task_tag: header.task_tag(),

@@ -106,7 +106,7 @@ pub struct TaskManagementRequest {
 
 impl TaskManagementRequest {
     pub(super) fn parse(header: &Header) -> Result<TaskManagementRequest> {
-        header.expect(opcode::TASK_MANAGEMENT_REQUEST, "Task Management Request")?;
+        header.must_be(opcode::TASK_MANAGEMENT_REQUEST, "Task Management Request")?;
         Ok(TaskManagementRequest {
             is_immediate: header.is_immediate(),
             function: TaskFunction::from_code(header.u8(1) & 0x7f),
@@ -146,7 +146,7 @@ pub struct TaskManagementResponse {
 
 impl TaskManagementResponse {
     pub(super) fn parse(header: &Header) -> Result<TaskManagementResponse> {
-        header.expect(opcode::TASK_MANAGEMENT_RESPONSE, "Task Management Response")?;
+        header.must_be(opcode::TASK_MANAGEMENT_RESPONSE, "Task Management Response")?;
         Ok(TaskManagementResponse {
             result: TaskResult::from_code(header.u8(2)),
             task_tag: header.task_tag(),

@@ -13,7 +13,8 @@ use super::{IscsiDevice, Options, Portal};
 use crate::command::opcode;
 use crate::iscsi::chap::TargetChap;
 use crate::iscsi::frame::{Outgoing, Reader, Writer};
-use crate::iscsi::parameters::{LOGIN_DATA_BYTES_MAX, Negotiation, Parameters, Wishes};
+use crate::iscsi::negotiation::Negotiation;
+use crate::iscsi::parameters::{LOGIN_DATA_BYTES_MAX, Parameters, Wishes};
 use crate::iscsi::pdu::{
     Counters, DataIn, DataInStatus, LoginRequest, LoginResponse, LoginStatus, NO_TAG,
     ReadyToTransfer, Request, Residual, Response, ScsiCommand, ScsiResponse, ServiceResponse,
