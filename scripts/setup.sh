@@ -4,8 +4,10 @@
 #   setup.sh [PACKAGE …]    further packages that one target needs
 set -euo pipefail
 
-# tgt is the iSCSI library of strangers that the initiator and the conformance suite are tried on.
-packages=(build-essential pkg-config libssl-dev rsync attr acl zstd python3 python3-venv gzip tgt "$@")
+# tgt is the iSCSI library of strangers that the initiator and the conformance suite are tried on;
+# poppler-utils and zbar-tools draw and read printed labels.
+packages=(build-essential pkg-config libssl-dev rsync attr acl zstd python3 python3-venv gzip tgt
+    poppler-utils zbar-tools "$@")
 
 missing=()
 if command -v dpkg-query >/dev/null; then

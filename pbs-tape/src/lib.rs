@@ -12,6 +12,7 @@
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
+//! * [`labels_on_paper`]: bar codes to stick on cartridges;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
 //! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
@@ -23,6 +24,7 @@ mod error;
 pub mod format;
 #[cfg(test)]
 mod golden;
+pub mod labels_on_paper;
 pub mod loader;
 pub mod media;
 pub mod operations;

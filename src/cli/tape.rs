@@ -1,6 +1,7 @@
 //! `capstan tape …`: drives, changers, pools, media, and the jobs between disk and tape.
 
 mod backup;
+mod barcode_sheet;
 mod changer;
 mod configured;
 pub mod drive;
@@ -32,6 +33,7 @@ pub enum TapeCommand {
     Media(media::MediaCommand),
     Label(labels::LabelArgs),
     BarcodeLabel(labels::BarcodeLabelArgs),
+    BarcodeSheet(barcode_sheet::BarcodeSheetArgs),
     ReadLabel(labels::ReadLabelArgs),
     Format(labels::FormatArgs),
     CartridgeMemory(medium::CartridgeMemoryArgs),
@@ -57,6 +59,7 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Media(command) => media::run(places, command),
         TapeCommand::Label(args) => labels::label(places, args),
         TapeCommand::BarcodeLabel(args) => labels::barcode_label(places, args),
+        TapeCommand::BarcodeSheet(args) => barcode_sheet::run(args),
         TapeCommand::ReadLabel(args) => labels::read_label(places, args),
         TapeCommand::Format(args) => labels::format(places, args),
         TapeCommand::CartridgeMemory(args) => medium::cartridge_memory(places, args),

@@ -36,6 +36,7 @@
 mod world;
 mod bad_devices;
 mod bad_input;
+mod barcode_sheet;
 mod check;
 mod checker;
 mod damage;
