@@ -6,7 +6,8 @@ use std::path::Path;
 
 use vtl::faults::FaultPlan;
 
-use crate::world::{GROUPS, Operation, Source, World};
+use crate::source::{GROUPS, Source};
+use crate::world::{Operation, World};
 
 /// Faults by the words of the table.
 const FAULTS: &[(&str, &str)] = &[
@@ -42,13 +43,14 @@ const FAULTS: &[(&str, &str)] = &[
     ("short block told", "once drives read -> incorrect-length"),
 ];
 
-const OPERATIONS: [(&str, Operation); 6] = [
+const OPERATIONS: [(&str, Operation); 7] = [
     ("label", Operation::Label),
     ("backup", Operation::Backup(GROUPS.len())),
     ("restore", Operation::Restore),
     ("inventory", Operation::Inventory),
     ("catalog", Operation::Catalog { tape: 0, scan: true }),
     ("format", Operation::Format),
+    ("verify", Operation::Verify),
 ];
 
 /// What a cell says, and the error of the operation if it ended with one.

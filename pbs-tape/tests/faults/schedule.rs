@@ -9,32 +9,32 @@ use std::process::{Command, Stdio};
 
 use vtl::faults::{FaultPlan, FaultProfile};
 
-use crate::world::{GROUPS, Operation, Source, World};
+use crate::dice::Dice;
+use crate::source::{GROUPS, Source};
+use crate::trouble::try_trouble;
+use crate::world::{Operation, World};
 
 /// How many seeds a process tries.
 const PART: u64 = 250;
+/// One seed in so many is about a trouble in place of random faults.
+const TROUBLE_EVERY: u64 = 4;
 const SEEDS_SHORT: u64 = 300;
-
-fn mix(value: u64) -> u64 {
-    let mut value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
 
 /// The operations of a seed. Labels and a backup come first, or there would be nothing to lose.
 fn operations(seed: u64) -> Vec<Operation> {
-    let dice = |number: u64| mix(seed ^ mix(number));
+    let dice = Dice(seed);
+    let dice = |number| dice.roll(number);
     let mut operations = vec![Operation::Label, Operation::Backup(1 + dice(0) as usize % 2)];
     for number in 1..=1 + dice(100) % 4 {
         let roll = dice(number);
         let tape = (roll >> 8) as usize % 4;
-        operations.push(match roll % 8 {
+        operations.push(match roll % 9 {
             0 => Operation::Label,
             1..=3 => Operation::Backup(1 + (roll >> 8) as usize % GROUPS.len()),
             4 => Operation::Restore,
             5 => Operation::Inventory,
             6 => Operation::Catalog { tape, scan: roll >> 16 & 1 == 0 },
+            7 => Operation::Verify,
             _ => Operation::Format,
         });
     }
@@ -48,8 +48,12 @@ fn plan(seed: u64) -> FaultPlan {
 /// One seed. What went wrong is told with all that it takes to see it again.
 fn try_seed(source: &Source, seed: u64) -> Result<(), String> {
     let plan = plan(seed);
-    let mut story = format!("{plan}");
+    let is_trouble = seed % TROUBLE_EVERY == TROUBLE_EVERY - 1;
+    let mut story = if is_trouble { String::new() } else { plan.to_string() };
     let result = catch_unwind(AssertUnwindSafe(|| {
+        if is_trouble {
+            return try_trouble(source, &Dice(seed), &mut story);
+        }
         let mut world = World::new(source);
         world.set_faults(Some(plan));
         for operation in operations(seed) {

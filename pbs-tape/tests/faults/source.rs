@@ -1,0 +1,132 @@
+//! The datastore that is backed up, and what is in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use datastore::chunk_store::SyncLevel;
+use datastore::datastore::Options as StoreOptions;
+use datastore::hierarchy::{parse_qualified_name, qualified_name};
+use datastore::manifest::Manifest;
+use datastore::snapshot::{GroupWriter, SnapshotWriter};
+use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
+use tempfile::TempDir;
+
+/// Name of the datastore on tape.
+pub const STORE: &str = "main";
+/// Files of a snapshot and the digests of their contents.
+pub type Print = Vec<(String, Digest)>;
+
+/// Bytes that do not compress and are the same in each run.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut value = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        value ^= value << 13;
+        value ^= value >> 7;
+        value ^= value << 17;
+        (value >> 32) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+pub fn memory_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub fn open_store(path: &Path) -> Arc<Datastore> {
+    std::fs::create_dir_all(path.join(".chunks")).unwrap();
+    let options = StoreOptions { sync_level: SyncLevel::None, ..StoreOptions::default() };
+    Datastore::open(path, &options).unwrap()
+}
+
+pub fn allow_chunk(store: &Datastore, digest: &Digest) {
+    std::fs::create_dir_all(store.chunks().path(digest).parent().unwrap()).unwrap();
+}
+
+pub fn fingerprint(store: &Arc<Datastore>, name: &str) -> Result<Print, datastore::Error> {
+    let (namespace, snapshot) = parse_qualified_name(name)?;
+    let reader = SnapshotReader::open(store, &namespace, &snapshot)?;
+    let mut found = Vec::new();
+    for file in reader.manifest().files() {
+        let content = if file.filename.ends_with(".blob") {
+            reader.blob(&file.filename)?.as_bytes().to_vec()
+        } else {
+            let mut all = Vec::new();
+            for entry in reader.index(&file.filename)?.entries() {
+                let blob = store.chunks().read(&entry.digest)?;
+                all.extend(blob.decode_chunk(None, &entry.digest, entry.len() as usize)?);
+            }
+            all
+        };
+        found.push((file.filename.clone(), Digest::of(&content)));
+    }
+    Ok(found)
+}
+
+/// The datastore that is backed up. It does not change, so many worlds share it.
+pub struct Source {
+    _folder: TempDir,
+    pub store: Arc<Datastore>,
+    /// Snapshots and what is in them.
+    pub snapshots: BTreeMap<String, Print>,
+    /// Every chunk.
+    pub digests: Vec<Digest>,
+    /// Snapshots and the chunks that they need.
+    pub chunks: BTreeMap<String, BTreeSet<Digest>>,
+}
+
+/// Groups of the source.
+pub const GROUPS: [&str; 3] = ["host/a", "host/b", "host/c"];
+
+impl Source {
+    /// Three groups of two snapshots that share a chunk: about 2.5 MB.
+    pub fn new() -> Source {
+        let folder = memory_folder();
+        let store = open_store(&folder.path().join("source"));
+        let mut source = Source {
+            _folder: folder,
+            store,
+            snapshots: BTreeMap::new(),
+            digests: Vec::new(),
+            chunks: BTreeMap::new(),
+        };
+        for (number, group) in GROUPS.iter().enumerate() {
+            let number = number as u64;
+            let mut chunks: Vec<Vec<u8>> =
+                (0..4).map(|n| noise(number * 10 + n, 60_000 + 40_000 * n as usize)).collect();
+            source.add(group, 1_700_000_000, &chunks);
+            chunks.remove(1);
+            chunks.push(noise(number * 10 + 8, 300_000));
+            source.add(group, 1_700_000_100, &chunks);
+        }
+        source
+    }
+
+    fn add(&mut self, group: &str, time: i64, chunks: &[Vec<u8>]) {
+        let store = &self.store;
+        let namespace = Namespace::root();
+        let snapshot = SnapshotPath::new(group.parse().unwrap(), time).unwrap();
+        let group = GroupWriter::open(store, &namespace, snapshot.group(), "root@pam").unwrap();
+        let writer = SnapshotWriter::begin_backup(&group, time).unwrap();
+        let mut entries = Vec::new();
+        for chunk in chunks {
+            let digest = Digest::of(chunk);
+            allow_chunk(store, &digest);
+            let blob = DataBlob::encode(chunk, None, true).unwrap();
+            writer.insert_chunk(&digest, &blob, chunk.len() as u64).unwrap();
+            entries.push((chunk.len() as u64, digest));
+            self.digests.push(digest);
+        }
+        let mut manifest = Manifest::new(&snapshot);
+        let info = writer.add_dynamic_index("root.pxar.didx", &entries, CryptMode::None).unwrap();
+        manifest.add(info).unwrap();
+        let conf = DataBlob::encode(b"configuration", None, true).unwrap();
+        manifest.add(writer.add_blob("etc.conf.blob", &conf, CryptMode::None).unwrap()).unwrap();
+        writer.finish(manifest).unwrap();
+        drop((writer, group));
+        let name = qualified_name(&namespace, &snapshot);
+        let print = fingerprint(store, &name).unwrap();
+        self.chunks.insert(name.clone(), entries.iter().map(|(_, digest)| *digest).collect());
+        self.snapshots.insert(name, print);
+    }
+}
