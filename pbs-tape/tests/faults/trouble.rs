@@ -144,7 +144,7 @@ fn two_jobs_of_one_pool(
     let is_patient = dice.below(2, 2) == 0;
     let ends = world.two_jobs("p1", "p1", is_patient);
     story.push_str(&format!("one pool at once, waiting: {is_patient}: {ends:?}\n"));
-    let is_refused = |message: &String| message.contains("p1") && message.contains("is in use by");
+    let is_refused = |message: &String| message.contains("is in use by");
     match ends {
         (Ok(()), Ok(())) => Ok(()),
         (Ok(()), Err(message)) | (Err(message), Ok(())) if !is_patient && is_refused(&message) => {

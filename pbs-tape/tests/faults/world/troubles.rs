@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use datastore::Digest;
 use datastore::progress::Silent;
 use pbs_tape::loader::MediaLoader;
 use pbs_tape::media::{Inventory, MediaCatalog, StateDir};
@@ -38,12 +39,13 @@ impl World<'_> {
         for entry in inventory.entries() {
             let Some(label) = entry.id.assigned_set() else { continue };
             let catalog = MediaCatalog::load(&self.state, &entry.id).unwrap();
-            for content in catalog.content().stores().values() {
-                let all = content.snapshots.values().copied();
-                for file in all.chain(content.chunks().map(|(_, file)| file)) {
-                    let text = entry.id.label.label_text.clone();
-                    files.insert((text, file, entry.id.label.uuid, label.uuid));
-                }
+            let mut add = |file| {
+                let text = entry.id.label.label_text.clone();
+                files.insert((text, file, entry.id.label.uuid, label.uuid));
+            };
+            for (store, content) in catalog.content().stores() {
+                content.snapshots.values().for_each(|file| add(*file));
+                catalog.each_chunk(store, &mut |_, file| add(file)).unwrap();
             }
         }
         let chosen = dice.below(50, files.len() as u64) as usize;
@@ -77,16 +79,17 @@ impl World<'_> {
             }
             let is_damaged = |file| entry.id.label.uuid == damage.media && file == damage.file;
             let catalog = MediaCatalog::load(&self.state, &entry.id).unwrap();
-            for content in catalog.content().stores().values() {
+            for (store, content) in catalog.content().stores() {
                 is_archive_lost |=
                     content.snapshots.get(name).is_some_and(|file| is_damaged(*file));
-                for (digest, file) in content.chunks() {
+                let mut add = |digest: &Digest, file| {
                     if is_damaged(file) {
                         lost.insert(*digest)
                     } else {
                         elsewhere.insert(*digest)
                     };
-                }
+                };
+                catalog.each_chunk(store, &mut add).unwrap();
             }
         }
         let needed = &self.source.chunks[name];
