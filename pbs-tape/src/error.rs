@@ -204,13 +204,33 @@ pub enum Error {
         /// Label text or UUID.
         tape: String,
     },
-    /// Two tapes share a label text.
+    /// Several tapes share a label text.
     #[error(
-        "label text {label_text} belongs to more than one tape in the inventory; name the tape by its UUID"
+        "label text {label_text} belongs to several tapes in the inventory; name the tape by its UUID, one of {}",
+        tapes.iter().map(Uuid::to_string).collect::<Vec<_>>().join(", ")
     )]
     AmbiguousLabel {
         /// The text.
         label_text: String,
+        /// Media UUIDs of those that have it.
+        tapes: Vec<Uuid>,
+    },
+    /// A tape that holds data is to be forgotten.
+    #[error(
+        "tape {label_text} is number {number}{} of media set {set} of pool {pool}, which can't be restored whole without it; use --force to forget it all the same",
+        tapes.map(|tapes| format!(" of {tapes}")).unwrap_or_default()
+    )]
+    MediaNeeded {
+        /// Its label text.
+        label_text: String,
+        /// Its set.
+        set: Uuid,
+        /// The set's pool.
+        pool: String,
+        /// Its place in the set, from 1.
+        number: u64,
+        /// How many tapes the set has, where that is known.
+        tapes: Option<usize>,
     },
     /// A label text is in use.
     #[error("label text {label_text} is already in use by tape {uuid}; choose another")]

@@ -53,8 +53,11 @@ use datastore::manifest::Manifest;
 use datastore::snapshot::{GroupWriter, SnapshotWriter};
 use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath};
 
+use uuid::Uuid;
+
 use crate::device::model::{Medium, ModelLibrary};
-use crate::media::StateDir;
+use crate::format::label::{MediaLabel, MediaSetLabel};
+use crate::media::{Inventory, MediaId, StateDir};
 
 /// A state directory and datastores in a temporary folder.
 pub(crate) struct World {
@@ -171,4 +174,28 @@ pub(crate) fn fingerprint(store: &Arc<Datastore>, name: &str) -> Vec<(String, Di
         found.push((file.filename.clone(), content));
     }
     found
+}
+
+/// Takes a labelled tape into the inventory.
+pub(crate) fn tape_of(state: &StateDir, text: &str, pool: Option<&str>) -> Uuid {
+    let uuid = Uuid::new_v4();
+    let label =
+        MediaLabel { ctime: 0, label_text: text.into(), pool: pool.map(str::to_string), uuid };
+    let mut inventory = Inventory::load(state).unwrap();
+    inventory.store(MediaId { label, media_set_label: None }, false).unwrap();
+    uuid
+}
+
+/// Gives a tape of the inventory a label of a set of pool `p1`.
+pub(crate) fn put_into_set(state: &StateDir, media: &Uuid, set: Uuid, seq_nr: u64, ctime: i64) {
+    let mut inventory = Inventory::load(state).unwrap();
+    let mut id = inventory.get(media).unwrap().id.clone();
+    id.media_set_label = Some(MediaSetLabel {
+        ctime,
+        encryption_key_fingerprint: None,
+        pool: "p1".into(),
+        seq_nr,
+        uuid: set,
+    });
+    inventory.store(id, false).unwrap();
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use changer::{Changer, Place, Status, Step};
 use pbs_tape::drive::Drive;
 use pbs_tape::media::StateDir;
+use pbs_tape::operations::export::Library;
 use pbs_tape::station::{self, DriveStation};
 use scsi::{Address, Connect as _};
 
@@ -239,6 +240,18 @@ impl Robot {
         };
         self.tell(&status);
         Ok(status)
+    }
+
+    /// Lends the library to an operation on the inventory.
+    pub fn lend<T>(&self, what: impl FnOnce(&mut Library<'_>) -> pbs_tape::Result<T>) -> Result<T> {
+        let name = self.name.as_deref().context("the changer is not configured")?;
+        let mut changer = self.open()?;
+        let lock_drive = |number| {
+            self.lock_drive(number).map_err(|e| {
+                e.downcast().unwrap_or_else(|e| pbs_tape::Error::Unsupported(format!("{e:#}")))
+            })
+        };
+        Ok(what(&mut Library { name, changer: &mut changer, lock_drive: &lock_drive })?)
     }
 
     /// Tells what is odd.

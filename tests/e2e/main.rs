@@ -6,6 +6,7 @@
 //!
 //! * [`round_trip`] - files and images into a datastore and back
 //! * [`tape`] - a datastore to tape cartridges and back
+//! * [`media`] - cartridges in libraries, on shelves and in vaults, and what comes next
 //! * [`golden`] - data written by the reference implementation (`CAPSTAN_GOLDEN`)
 //! * [`checker`] - an independent reader of the formats over what Capstan writes (`CAPSTAN_CHECK`)
 //! * [`check`] - disorder in a datastore, its status, and its end
@@ -48,6 +49,7 @@ mod iscsi;
 mod keys;
 mod listing;
 mod locks;
+mod media;
 mod mt;
 mod mtx;
 mod property;

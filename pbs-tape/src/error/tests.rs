@@ -33,7 +33,17 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::CatalogExists { tape: text() }, "object"),
         (Error::InventoryDamaged { path: path(), reason: "short".into() }, "object"),
         (Error::UnknownTape { tape: text() }, "object"),
-        (Error::AmbiguousLabel { label_text: text() }, "object"),
+        (Error::AmbiguousLabel { label_text: text(), tapes: vec![id, id] }, "object"),
+        (
+            Error::MediaNeeded {
+                label_text: text(),
+                set: id,
+                pool: "p1".into(),
+                number: 1,
+                tapes: Some(2),
+            },
+            "object",
+        ),
         (Error::LabelTextInUse { label_text: text(), uuid: id }, "object"),
         (Error::InvalidName { what: "pool", value: text(), reason: "too short" }, "object"),
         (Error::MediaSetInconsistent { set: id, reason: "two of them".into() }, "00000000-"),
@@ -118,6 +128,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::InventoryDamaged { .. }
         | Error::UnknownTape { .. }
         | Error::AmbiguousLabel { .. }
+        | Error::MediaNeeded { .. }
         | Error::LabelTextInUse { .. }
         | Error::InvalidName { .. }
         | Error::MediaSetInconsistent { .. }

@@ -214,11 +214,24 @@ impl Inventory {
 
     /// The tape with this label text; an error if several have it.
     pub fn find_by_label_text(&self, label_text: &str) -> Result<Option<&InventoryEntry>> {
-        let mut found =
-            self.entries.values().filter(|entry| entry.id.label.label_text == label_text);
+        let has_it = |entry: &&InventoryEntry| entry.id.label.label_text == label_text;
+        let mut found = self.entries.values().filter(has_it);
         match (found.next(), found.next()) {
-            (_, Some(_)) => Err(Error::AmbiguousLabel { label_text: label_text.to_string() }),
+            (_, Some(_)) => Err(Error::AmbiguousLabel {
+                label_text: label_text.to_string(),
+                tapes: self.entries.values().filter(has_it).map(|e| e.id.label.uuid).collect(),
+            }),
             (entry, None) => Ok(entry),
+        }
+    }
+
+    /// The tape that an operator names: by its UUID as it is printed, which no label text can be, or by
+    /// its label text; an error if several have that text.
+    pub fn find_by_name(&self, name: &str) -> Result<Option<&InventoryEntry>> {
+        // Label texts have 32 characters at most, UUIDs with their hyphens 36.
+        match Uuid::try_parse(name) {
+            Ok(uuid) if name.len() == uuid::fmt::Hyphenated::LENGTH => Ok(self.get(&uuid)),
+            _ => self.find_by_label_text(name),
         }
     }
 
@@ -273,6 +286,19 @@ impl Inventory {
     /// Records where a tape is.
     pub fn set_location(&mut self, media: &Uuid, location: Location) -> Result<()> {
         self.update_entry(media, |entry| entry.location = Some(location))
+    }
+
+    /// Records where several tapes are: of all of them, or of none.
+    pub fn set_locations(&mut self, tapes: &[Uuid], location: &Location) -> Result<()> {
+        self.update(|entries| {
+            for tape in tapes {
+                let entry = entries
+                    .get_mut(tape)
+                    .ok_or_else(|| Error::UnknownTape { tape: tape.to_string() })?;
+                entry.location = Some(location.clone());
+            }
+            Ok(())
+        })
     }
 
     /// Records how much native capacity is in use.
@@ -392,7 +418,13 @@ impl Inventory {
         let _lock = self.state.lock_inventory()?;
         self.reload()?;
         let before = self.entries.clone();
-        let result = change(&mut self.entries)?;
+        let result = match change(&mut self.entries) {
+            Ok(result) => result,
+            Err(e) => {
+                self.entries = before;
+                return Err(e);
+            }
+        };
         if self.entries != before {
             let text = to_text(self.entries.values()).map_err(|e| Error::InventoryDamaged {
                 path: self.state.inventory_file(),

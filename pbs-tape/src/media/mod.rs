@@ -6,6 +6,8 @@
 //! * [`set`]: the tapes of one media set and their catalogs together;
 //! * [`pool`]: which tape is written next; [`policy`] and [`expiry`]: by which rules.
 //!
+//! * [`pool_status`]: what a pool will do next; [`listing`]: what there is.
+//!
 //! Nothing here talks to a drive. Everything can be rebuilt from the tapes themselves
 //! ([`crate::operations::catalog`]).
 
@@ -15,13 +17,14 @@ pub mod inventory;
 pub mod listing;
 pub mod policy;
 pub mod pool;
+pub mod pool_status;
 pub mod set;
 mod set_members;
 pub mod state;
 
 pub use catalog::MediaCatalog;
 pub use expiry::Expiry;
-pub use inventory::{Inventory, Location, MediaId, MediaStatus};
+pub use inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus};
 pub use policy::{Allocation, PoolConfig, Retention};
 pub use pool::{MediaPool, Reach};
 pub use set::MediaSet;

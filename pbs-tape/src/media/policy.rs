@@ -195,6 +195,9 @@ serde_as_text!(Retention);
 /// Template of a set's name without another one: date and time of its start.
 pub const DEFAULT_TEMPLATE: &str = "%c";
 
+/// Length of a template (`docs/media.md`).
+const TEMPLATE_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
+
 /// A media pool: tapes that are used for one purpose under one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolConfig {
@@ -228,6 +231,33 @@ impl PoolConfig {
             encrypt: None,
             comment: None,
         }
+    }
+
+    /// Refuses what could not be used later: a template that names no set or that nobody can read, a
+    /// comment of several lines.
+    pub fn check(&self) -> Result<()> {
+        let bad = |what, value: &str, reason: String| {
+            Err(Error::BadArgument { what, value: value.to_string(), reason })
+        };
+        if let Some(template) = &self.template {
+            if !TEMPLATE_CHARS.contains(&template.chars().count()) {
+                return bad("template", template, "it must have 2 to 64 characters".into());
+            }
+            if template.contains(char::is_control) {
+                return bad("template", template, "it must be one line".into());
+            }
+            let config = Config::new().custom(PosixCustom::new());
+            let time = BrokenDownTime::from(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC));
+            let text = template.replace("%id%", "");
+            if let Err(e) = time.to_string_with_config(&config, &text) {
+                return bad("template", template, format!("{e}; a percent sign itself is %%"));
+            }
+        }
+        if let Some(comment) = self.comment.as_ref().filter(|text| text.contains(char::is_control))
+        {
+            return bad("comment", comment, "it must be one line".into());
+        }
+        Ok(())
     }
 
     /// The name of the set that began at `start`.
@@ -291,5 +321,24 @@ mod tests {
         assert!(name.starts_with("S") && name.ends_with("2026"), "{name}");
         pool.template = Some("%".into());
         assert!(!pool.set_name(&set, 0).is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_used_later_is_refused() {
+        let mut pool = PoolConfig::new("p1");
+        let longest = "x".repeat(64);
+        for good in ["%c", "%id%", "%Y-%m-%d %H:%M set", "100%%", &longest] {
+            pool.template = Some(good.into());
+            pool.check().unwrap();
+        }
+        let too_long = "x".repeat(65);
+        for bad in ["", "x", "%", "a %~", "%Y\n", &too_long] {
+            pool.template = Some(bad.into());
+            let error = pool.check().unwrap_err().to_string();
+            assert!(error.starts_with("template"), "{bad}: {error}");
+        }
+        pool.template = None;
+        pool.comment = Some("two\nlines".into());
+        assert!(pool.check().is_err());
     }
 }

@@ -309,7 +309,12 @@ impl MediaPool {
             self.take(media, now)?;
             return Ok((media, TapeOrigin::Free));
         }
-        Err(Error::NoUsableMedia { pool: self.config.name.clone(), hint: self.no_media_hint() })
+        Err(self.no_media())
+    }
+
+    /// The error that there is no tape to write on, with what keeps those that there are from being it.
+    pub fn no_media(&self) -> Error {
+        Error::NoUsableMedia { pool: self.config.name.clone(), hint: self.no_media_hint() }
     }
 
     /// The tape that [`MediaPool::allocate`] would choose; nothing is locked or changed.

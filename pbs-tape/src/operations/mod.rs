@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod catalog;
 pub mod clean;
 pub mod erase;
+pub mod export;
 pub mod inventory;
 pub mod label;
 pub mod media;

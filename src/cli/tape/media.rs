@@ -1,14 +1,21 @@
-//! `capstan tape media …`
+//! `capstan tape media …`: what is known of cartridges. What an operator says about them, and takes out
+//! and brings in, is in `media/handling.rs`.
+
+mod handling;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
-use pbs_tape::media::listing::{ContentFilter, media_content, media_set_list};
+use clap::{Args, Subcommand, ValueEnum};
+use pbs_tape::media::MediaStatus;
+use pbs_tape::media::listing::{
+    ContentFilter, MediaFilter, MediaListEntry, PlaceFilter, media_content, media_list,
+    media_set_list,
+};
 use uuid::Uuid;
 
 use super::{pool, station};
 use crate::cli::Outcome;
 use crate::config::{Places, Tape};
-use crate::output::{OutputArgs, table};
+use crate::output::{OutputArgs, bytes, table};
 use crate::progress::Bar;
 
 /// Cartridges and what is on them
@@ -17,17 +24,55 @@ pub enum MediaCommand {
     List(ListArgs),
     Content(ContentArgs),
     Sets(SetsArgs),
+    Move(handling::MoveArgs),
+    Vault(handling::VaultArgs),
+    SetStatus(handling::SetStatusArgs),
+    Destroy(handling::DestroyArgs),
+    Export(handling::ExportArgs),
+    Import(handling::ImportArgs),
 }
 
 /// List the known cartridges
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  capstan tape media list --pool daily")]
+#[command(after_help = "Examples:\n  capstan tape media list --pool daily\n  \
+                        capstan tape media list --location vault --expired true")]
 pub struct ListArgs {
     /// Only those of this pool
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
+    /// Only those of this status
+    #[arg(long, value_enum, value_name = "STATUS")]
+    status: Option<Status>,
+    /// Only those there: online, vault, offline, online-CHANGER, vault-NAME
+    #[arg(long, value_name = "WHERE")]
+    location: Option<PlaceFilter>,
+    /// Only those whose data may be overwritten, or only the others
+    #[arg(long, value_name = "BOOL")]
+    expired: Option<bool>,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// A status that a cartridge may have.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Status {
+    Writable,
+    Full,
+    Damaged,
+    Retired,
+    Unknown,
+}
+
+impl From<Status> for MediaStatus {
+    fn from(status: Status) -> MediaStatus {
+        match status {
+            Status::Writable => MediaStatus::Writable,
+            Status::Full => MediaStatus::Full,
+            Status::Damaged => MediaStatus::Damaged,
+            Status::Retired => MediaStatus::Retired,
+            Status::Unknown => MediaStatus::Unknown,
+        }
+    }
 }
 
 /// List the snapshots on cartridges
@@ -66,10 +111,70 @@ pub struct SetsArgs {
 
 pub fn run(places: &Places, command: &MediaCommand) -> Result<Outcome> {
     match command {
-        MediaCommand::List(args) => pool::print_media(places, args.pool.as_deref(), args.output),
+        MediaCommand::List(args) => list(places, args),
         MediaCommand::Content(args) => content(places, args),
         MediaCommand::Sets(args) => sets(places, args),
+        MediaCommand::Move(args) => handling::move_one(places, args),
+        MediaCommand::Vault(args) => handling::vault(places, args),
+        MediaCommand::SetStatus(args) => handling::set_status(places, args),
+        MediaCommand::Destroy(args) => handling::destroy(places, args),
+        MediaCommand::Export(args) => handling::export(places, args),
+        MediaCommand::Import(args) => handling::import(places, args),
     }
+}
+
+fn list(places: &Places, args: &ListArgs) -> Result<Outcome> {
+    let tape: Tape = places.load()?;
+    let filter = MediaFilter {
+        pool: args.pool.clone(),
+        status: args.status.map(MediaStatus::from),
+        place: args.location.clone(),
+        expired: args.expired,
+    };
+    let now = datastore::time::now();
+    let (list, odd) = media_list(&station::state(places)?, &pool::all(&tape)?, &filter, now)?;
+    args.output.print(&list, |list| list_table(list))?;
+    let bar = Bar::bytes("list");
+    for line in &odd {
+        bar.warn(line);
+    }
+    Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+fn list_table(list: &[MediaListEntry]) -> String {
+    let mut sorted: Vec<_> = list.iter().collect();
+    sorted.sort_by(|a, b| (&a.label_text, a.uuid).cmp(&(&b.label_text, b.uuid)));
+    let rows = sorted.into_iter().map(|media| {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let status = if media.expired { "expired".to_owned() } else { media.status.to_string() };
+        let location = match &media.element {
+            Some(element) => format!("{} ({element})", media.location),
+            None => media.location.clone(),
+        };
+        vec![
+            media.label_text.clone(),
+            text(&media.pool),
+            text(&media.media_set_name),
+            media.seq_nr.map(|nr| nr.to_string()).unwrap_or_default(),
+            status,
+            location,
+            if media.catalog { "yes" } else { "no" }.to_owned(),
+            media.bytes_used.map(bytes).unwrap_or_default(),
+            media.media_set_uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
+        ]
+    });
+    let header = [
+        "label-text",
+        "pool",
+        "media-set",
+        "seq-nr",
+        "status",
+        "location",
+        "catalog",
+        "used",
+        "media-set-uuid",
+    ];
+    table(&header, rows)
 }
 
 fn content(places: &Places, args: &ContentArgs) -> Result<Outcome> {

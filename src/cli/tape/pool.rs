@@ -2,15 +2,18 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use pbs_tape::media::PoolConfig as Pool;
-use pbs_tape::media::listing::{MediaFilter, media_list};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use pbs_tape::media::pool::TapeOrigin;
+use pbs_tape::media::pool_status::{Expires, PoolStatus, pool_status};
+use pbs_tape::media::{PoolConfig as Pool, Reach};
 
 use super::configured::{self, Listed};
 use super::station;
 use crate::cli::Outcome;
 use crate::config::{Places, PoolConfig, Tape, check_name};
 use crate::output::{OutputArgs, bytes, table};
-use crate::progress::Bar;
 
 /// Media pools: cartridges for one purpose
 #[derive(Debug, Subcommand)]
@@ -90,12 +93,16 @@ pub struct RemoveArgs {
     name: String,
 }
 
-/// Show the cartridges of a pool
+/// Show what a pool will do next: which cartridge comes, which become free when
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  capstan tape pool status daily")]
+#[command(after_help = "Examples:\n  capstan tape pool status\n  \
+                        capstan tape pool status daily --at 2030-12-24T21:00")]
 pub struct StatusArgs {
-    /// Its name
-    name: String,
+    /// Its name [default: all pools in short]
+    name: Option<String>,
+    /// The moment that the next job is expected at, local time [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<DateTime>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -111,6 +118,7 @@ pub fn to_pool(name: &str, config: &PoolConfig) -> Result<Pool> {
     }
     pool.template.clone_from(&config.template);
     pool.comment.clone_from(&config.comment);
+    pool.check()?;
     Ok(pool)
 }
 
@@ -148,11 +156,7 @@ pub fn run(places: &Places, command: &PoolCommand) -> Result<Outcome> {
                 .change(|tape: &mut Tape| configured::remove("pool", &mut tape.pool, &args.name))?;
             Ok(Outcome::Complete)
         }
-        PoolCommand::Status(args) => {
-            let tape: Tape = places.load()?;
-            find(&tape, &args.name)?;
-            print_media(places, Some(&args.name), args.output)
-        }
+        PoolCommand::Status(args) => status(places, args),
     }
 }
 
@@ -212,49 +216,122 @@ fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     Ok(Outcome::Complete)
 }
 
-/// Lists cartridges as a job would see them.
-pub fn print_media(places: &Places, pool: Option<&str>, output: OutputArgs) -> Result<Outcome> {
+fn status(places: &Places, args: &StatusArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
     let state = station::state(places)?;
-    let now = datastore::time::now();
-    let filter = MediaFilter { pool: pool.map(str::to_owned), ..MediaFilter::default() };
-    let (list, odd) = media_list(&state, &all(&tape)?, &filter, now)?;
-    output.print(&list, |list| {
-        let mut sorted: Vec<_> = list.iter().collect();
-        sorted.sort_by(|a, b| a.label_text.cmp(&b.label_text));
-        let rows = sorted.into_iter().map(|media| {
-            let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            vec![
-                media.label_text.clone(),
-                text(&media.pool),
-                text(&media.media_set_name),
-                media.seq_nr.map(|nr| nr.to_string()).unwrap_or_default(),
-                serde_json::to_value(media.status)
-                    .ok()
-                    .and_then(|status| status.as_str().map(str::to_owned))
-                    .unwrap_or_default(),
-                media.location.clone(),
-                if media.catalog { "yes" } else { "no" }.to_owned(),
-                media.bytes_used.map(bytes).unwrap_or_default(),
-                media.media_set_uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
-            ]
-        });
-        let header = [
-            "label-text",
-            "pool",
-            "media-set",
-            "seq-nr",
-            "status",
-            "location",
-            "catalog",
-            "used",
-            "media-set-uuid",
-        ];
-        table(&header, rows)
-    })?;
-    let bar = Bar::bytes("list");
-    for line in &odd {
-        bar.warn(line);
+    let at = match args.at {
+        Some(at) => at.to_zoned(TimeZone::system()).context("--at is out of range")?.timestamp(),
+        None => Timestamp::now(),
+    };
+    let one = |name: &str| -> Result<PoolStatus> {
+        let (pool, drive) = find(&tape, name)?;
+        Ok(pool_status(&state, &pool, reach(&tape, drive.as_deref()), at.as_second())?)
+    };
+    match &args.name {
+        Some(name) => args.output.print(&one(name)?, status_text)?,
+        None => {
+            let all: Vec<PoolStatus> =
+                tape.pool.keys().map(|name| one(name)).collect::<Result<_>>()?;
+            args.output.print(&all, |all| summary(all))?;
+        }
     }
-    Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(Outcome::Complete)
+}
+
+/// Which cartridges a job of a pool can get at: those of its drive, or of the only one. Without a drive,
+/// all that are in no vault.
+fn reach(tape: &Tape, drive: Option<&str>) -> Reach {
+    match station::find_drive(tape, drive).map(|drive| drive.changer) {
+        Ok(Some(changer)) => Reach::Changer(changer.name),
+        Ok(None) => Reach::StandAlone,
+        Err(_) => Reach::Anywhere,
+    }
+}
+
+fn summary(pools: &[PoolStatus]) -> String {
+    let rows = pools.iter().map(|pool| {
+        let counts = &pool.tapes;
+        let free = counts.empty + counts.expired;
+        vec![
+            pool.name.clone(),
+            pool.next_media_label.clone().unwrap_or_else(|| "none".to_owned()),
+            pool.media_set_name.clone().unwrap_or_else(|| "a new one".to_owned()),
+            free.to_string(),
+            (counts.writable + counts.full).to_string(),
+            (counts.damaged + counts.retired).to_string(),
+            bytes(pool.bytes_used),
+        ]
+    });
+    table(&["pool", "next", "media-set", "free", "in use", "out of use", "used"], rows)
+}
+
+fn local_time(moment: i64) -> String {
+    let Ok(time) = Timestamp::from_second(moment) else { return moment.to_string() };
+    time.to_zoned(TimeZone::system()).strftime("%a %Y-%m-%d %H:%M").to_string()
+}
+
+fn status_text(pool: &PoolStatus) -> String {
+    let mut text = format!(
+        "pool {}: allocation {}, retention {}\n",
+        pool.name, pool.allocation, pool.retention
+    );
+    text.push_str(&match (&pool.media_set_name, &pool.media_set_uuid, &pool.new_media_set) {
+        (Some(name), Some(uuid), _) => {
+            format!("the next job goes on with media set {name} ({uuid})\n")
+        }
+        (_, _, Some(reason)) => format!("the next job begins a new media set: {reason}\n"),
+        _ => "the next job begins the first media set\n".to_owned(),
+    });
+    text.push_str(&match (&pool.next_media_label, pool.next_media_origin, &pool.no_media) {
+        (Some(label), Some(origin), _) => {
+            format!("the next cartridge is {label}: {}\n", words(origin))
+        }
+        (_, _, Some(reason)) => format!("{reason}\n"),
+        _ => String::new(),
+    });
+    let counts = &pool.tapes;
+    text.push_str(&format!(
+        "{} empty, {} being written, {} full, {} expired, {} damaged, {} retired; {} used\n",
+        counts.empty,
+        counts.writable,
+        counts.full,
+        counts.expired,
+        counts.damaged,
+        counts.retired,
+        bytes(pool.bytes_used),
+    ));
+    let rows = pool.media.iter().map(|media| {
+        let expires = match media.expires {
+            None => String::new(),
+            Some(Expires::At(moment)) => local_time(moment),
+            Some(Expires::AfterNextSet) => "after the next set".to_owned(),
+            Some(Expires::Never) => "never".to_owned(),
+        };
+        let status = if media.expired { "expired".to_owned() } else { media.status.to_string() };
+        vec![
+            media.label_text.clone(),
+            status,
+            media.location.clone(),
+            expires,
+            media.bytes_used.map(bytes).unwrap_or_default(),
+            media.seq_nr.map(|nr| nr.to_string()).unwrap_or_default(),
+            media.media_set_uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
+        ]
+    });
+    let header =
+        ["label-text", "status", "location", "expires", "used", "seq-nr", "media-set-uuid"];
+    if !pool.media.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&header, rows));
+    }
+    text
+}
+
+fn words(origin: TapeOrigin) -> &'static str {
+    match origin {
+        TapeOrigin::Current => "the last of the media set, which takes more",
+        TapeOrigin::Empty => "it is empty",
+        TapeOrigin::Expired => "its data has expired and is overwritten",
+        TapeOrigin::Free => "it is empty and of no pool yet",
+    }
 }
