@@ -34,6 +34,7 @@ pub(super) fn exchange_medium(changer: &mut Changer, command: &mut Command<'_, '
     }
     let mut drives = moves::lock_drives(changer, &[source, first, second], &[source, first])?;
     let mut robot = Robot::lock(home)?;
+    moves::check_station(&robot, &[source, first, second])?;
     let state = &robot.state;
     let coming = state.occupant(source.0, source.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     let leaving = state.occupant(first.0, first.1).ok_or(Sense::SOURCE_EMPTY)?.clone();

@@ -45,6 +45,15 @@ pub(super) type Place = (ElementKind, u16);
 /// The drives that a command concerns, locked by ascending number.
 pub(super) type Drives<'c> = BTreeMap<u16, MutexGuard<'c, DriveSlot>>;
 
+/// An open station is the operator's: the robot keeps out of it.
+pub(super) fn check_station(robot: &Robot, places: &[Place]) -> Done {
+    if robot.state.station_open && places.iter().any(|(kind, _)| *kind == ElementKind::ImportExport)
+    {
+        return Err(Sense::STATION_OPEN.into());
+    }
+    Ok(())
+}
+
 /// The element that a CDB names.
 pub(super) fn place(config: &LibraryConfig, address: u64) -> Result<Place, Sense> {
     element_at(config, address as u16).ok_or(Sense::INVALID_ELEMENT)
@@ -169,9 +178,7 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     }
     let mut drives = lock_drives(changer, &[from, to], &[from])?;
     let mut robot = Robot::lock(home)?;
-    if robot.state.station_open && [from.0, to.0].contains(&ElementKind::ImportExport) {
-        return Err(Sense::STATION_OPEN.into());
-    }
+    check_station(&robot, &[from, to])?;
     let occupant = robot.state.occupant(from.0, from.1).ok_or(Sense::SOURCE_EMPTY)?.clone();
     if from == to {
         return Ok(());

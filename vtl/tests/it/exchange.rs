@@ -97,6 +97,19 @@ fn a_refused_exchange_changes_nothing() {
 }
 
 #[test]
+fn an_open_station_takes_part_in_no_exchange() {
+    let rig = rig(8 * MIB);
+    let mut changer = rig.changer();
+    changer.settle();
+    rig.library.open_station().unwrap();
+    changer.fails(&exchange(1024, 1025, 16), (2, 0x3a, 2));
+    changer.good(&exchange(1024, 1025, 1024));
+    rig.library.close_station().unwrap();
+    changer.settle();
+    changer.good(&exchange(1024, 1025, 16));
+}
+
+#[test]
 fn a_robot_that_stops_during_an_exchange_holds_one_cartridge() {
     let rig = rig(8 * MIB);
     let mut changer = rig.changer();
