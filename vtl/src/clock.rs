@@ -38,6 +38,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::abort::Abort;
+
 /// Which time a library keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -116,13 +118,15 @@ impl Clock {
         }
     }
 
-    /// A command takes so much time.
-    pub(crate) fn pass(&self, time: Duration) {
+    /// A command takes so much time. `false`: it was told to end before that. Only on the machine's clock is
+    /// there time for it.
+    pub(crate) fn pass(&self, time: Duration, abort: &Abort) -> bool {
         match self.timing {
             Timing::None => {}
-            Timing::Real => std::thread::sleep(time / self.scale),
+            Timing::Real => return abort.sleep(time / self.scale),
             Timing::Virtual => self.advance(time),
         }
+        true
     }
 
     /// A command ends at this time, if that is not over yet. On the machine's clock it may end a little earlier; what is
@@ -216,17 +220,20 @@ mod tests {
     #[test]
     fn only_the_virtual_clock_is_moved() {
         let hour = Duration::from_secs(3600);
+        let abort = Abort::default();
         let clock = Clock::new(Timing::Virtual, 1);
-        clock.pass(hour);
+        assert!(clock.pass(hour, &abort));
         clock.advance(hour);
         assert_eq!(clock.now(), 2 * hour);
         let none = Clock::new(Timing::None, 1);
-        none.pass(hour);
+        assert!(none.pass(hour, &abort));
         none.advance(hour);
         assert_eq!((none.now(), none.is_running()), (Duration::ZERO, false));
         let real = Clock::new(Timing::Real, 1);
         real.advance(hour);
-        real.pass(Duration::from_millis(2));
+        assert!(real.pass(Duration::from_millis(2), &abort));
+        abort.raise();
+        assert!(!real.pass(hour, &abort));
         assert!(real.now() >= Duration::from_millis(2) && real.now() < hour);
     }
 
@@ -234,7 +241,7 @@ mod tests {
     fn the_machines_clock_can_run_faster() {
         let real = Clock::new(Timing::Real, 1000);
         let begin = Instant::now();
-        real.pass(Duration::from_secs(2));
+        assert!(real.pass(Duration::from_secs(2), &Abort::default()));
         assert!(real.now() >= Duration::from_secs(2));
         assert!(begin.elapsed() >= Duration::from_millis(2));
         let end = real.now() + Duration::from_secs(3);
@@ -253,7 +260,7 @@ mod tests {
         let (short, long) = (Lane::new(&clock), Lane::new(&clock));
         short.advance(2 * second);
         long.run(|| {
-            clock.pass(3 * second);
+            assert!(clock.pass(3 * second, &Abort::default()));
             clock.reach(2 * second);
             other.advance(second);
         });

@@ -45,6 +45,7 @@
 //!   on: rewound, with unit attention 29/00. What is on the tape is defended in
 //!   [`cartridge`] alone and needs none of this.
 
+mod abort;
 pub mod barcode;
 pub mod cartridge;
 mod changer;

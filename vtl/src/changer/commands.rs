@@ -168,7 +168,7 @@ fn initialize_range(changer: &mut Changer, command: &mut Command<'_, '_>) -> Don
 fn take_inventory(changer: &Changer, most: u32) {
     let config = changer.home.config();
     let places: u32 = KINDS.into_iter().map(|kind| u32::from(count_of(config, kind))).sum();
-    changer.home.clock().pass(timing::inventory(places.min(most)));
+    changer.home.clock().pass(timing::inventory(places.min(most)), &changer.abort);
 }
 
 fn inquiry(changer: &mut Changer, command: &mut Command<'_, '_>) -> Done {

@@ -61,7 +61,7 @@ pub(super) fn exchange_medium(changer: &mut Changer, command: &mut Command<'_, '
     let cleaning = [(leaving.cleans(), second), (coming.cleans(), first)];
     // Others may look meanwhile: what follows takes its time with no lock of the robot's.
     drop((robot, leaving, coming));
-    home.clock().pass(lasts);
+    home.clock().pass(lasts, &changer.abort);
     drives.values_mut().for_each(|slot| slot.part(home.clock()));
     for (cleans, to) in cleaning {
         if cleans {

@@ -13,6 +13,7 @@ mod moves;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::abort::Abort;
 use crate::clock::Timing;
 use crate::config::LibraryConfig;
 use crate::drive::slots::Drives;
@@ -45,6 +46,8 @@ pub(crate) struct Changer {
     down: u32,
     /// When the last command ended, in the lane of whoever sent it.
     left_at: Duration,
+    /// How the present command is told to end its wait.
+    abort: Arc<Abort>,
 }
 
 /// Serial number, product text and world wide name of a library's changer.
@@ -80,6 +83,7 @@ impl Changer {
             trouble: Trouble::default(),
             down: 0,
             left_at: Duration::ZERO,
+            abort: Arc::default(),
         })
     }
 
@@ -93,6 +97,11 @@ impl Changer {
         if self.home.clock().timing() == Timing::Virtual {
             self.left_at = self.home.clock().now();
         }
+    }
+
+    /// From now on it is this that ends the wait of a command.
+    pub(crate) fn listen_to(&mut self, abort: &Arc<Abort>) {
+        self.abort = Arc::clone(abort);
     }
 
     fn robot(&self) -> Result<Robot> {

@@ -201,7 +201,8 @@ pub(super) fn move_medium(changer: &mut Changer, command: &mut Command<'_, '_>) 
     let cleans = taken.cleans();
     // Others may look meanwhile: what follows takes its time with no lock of the robot's.
     drop((robot, taken));
-    home.clock().pass(lasts);
+    // A move that is aborted is at its end: half of one would leave the cartridge nowhere.
+    home.clock().pass(lasts, &changer.abort);
     drives.values_mut().for_each(|slot| slot.part(home.clock()));
     if cleans { notice(changer, &mut drives, to) } else { Ok(()) }
 }

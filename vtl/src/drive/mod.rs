@@ -51,6 +51,7 @@ use scsi::Sense;
 use scsi::command::access_order::Segment;
 use scsi::command::protection::{self, Method};
 
+use crate::abort::Abort;
 use crate::barcode;
 use crate::cartridge::{Cartridge, CartridgeState, Fault, Purpose};
 use crate::config::LibraryConfig;
@@ -114,6 +115,8 @@ pub(crate) struct Drive {
     work: Option<Work>,
     /// What its tape and its buffer do with data, on a library that keeps time.
     stream: Stream,
+    /// How the present command is told to end its wait.
+    abort: Arc<Abort>,
     /// Commands that the drive, without power, leaves without an answer.
     down: u32,
     _lock: Flock<File>,
@@ -271,6 +274,7 @@ impl Drive {
             wrote: false,
             work: None,
             stream: streaming::empty(home.config().generation),
+            abort: Arc::default(),
             down: 0,
             _lock: lock,
         })

@@ -7,17 +7,22 @@
 //! ask the drive are carried out (SSC-5 §4.2.15, SPC-4 §5.13). Effects that belong to the end of an operation wait
 //! for it: 28/00 after a load, the memory's note of a calibration, a cleaning cartridge's being unloaded.
 //!
+//! A command that is aborted while it waits ends, and its operation goes on as with IMMED: the next command finds
+//! the drive busy, or at the position that the aborted one went to. A reset does not stop the tape either.
+//!
 //! An operation belongs to the process that has the drive open. When the last handle is dropped it counts as
 //! done, but for a calibration: one that was interrupted begins anew when the cartridge is opened next.
 //!
 //! Without a clock there is never any work: [`Drive::occupy`] ends the operation where it begins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use scsi::Sense;
 use scsi::command::opcode::*;
 
 use super::{Drive, Medium, threaded};
+use crate::abort::Abort;
 use crate::clock::poll_step;
 use crate::geometry::{Geometry, Place};
 use crate::timing;
@@ -122,11 +127,23 @@ impl Drive {
         if immediate { Ok(()) } else { self.wait() }
     }
 
+    /// From now on it is this that ends the wait of a command.
+    pub(crate) fn listen_to(&mut self, abort: &Arc<Abort>) {
+        self.abort = Arc::clone(abort);
+    }
+
     /// Lets the clock run until the drive is idle.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::NoAnswer`] if the command was told to end before; the drive stays busy.
     pub(crate) fn wait(&mut self) -> Done {
         while let Some(work) = self.work {
             let now = self.home.clock().now();
-            self.home.clock().pass(work.ends().saturating_sub(now));
+            if !self.home.clock().pass(work.ends().saturating_sub(now), &self.abort) {
+                // The command has no answer any more; the operation goes on as one with IMMED does.
+                return Err(Stop::NoAnswer);
+            }
             self.work = None;
             self.finish(work)?;
         }

@@ -6,15 +6,15 @@
 //! needed.
 //!
 //! A command is open from its arrival until its answer was sent. Ending one that is being carried out
-//! takes its answer away, and whoever asked is told when it is over (`waiters`); ending one that waits
-//! removes it.
+//! takes its answer away and ends its wait for a motion (`abort`), and whoever asked is told when it is over
+//! (`waiters`); ending one that waits removes it.
 //!
 //! How much data the session may be asked for ahead of its turn is bounded. Commands are let in to that
 //! budget in the order of their arrival, so each one depends only on those before it and none waits in a
 //! circle.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use scsi::Sense;
@@ -27,6 +27,7 @@ use super::limits::{
 use super::management::Management;
 use super::outbox::Outbox;
 use super::write_data::Buffer;
+use crate::abort::Abort;
 use crate::home::unpoisoned;
 
 /// A command with all its data.
@@ -41,6 +42,22 @@ pub struct Ready {
     pub refusal: Option<Sense>,
     /// So short that the reading thread may carry it out.
     pub is_short: bool,
+    /// Ends its wait for a motion.
+    pub abort: Arc<Abort>,
+}
+
+impl Ready {
+    /// A command without data that a thread of its own is to carry out.
+    pub fn of(command: ScsiCommand) -> Ready {
+        Ready {
+            command,
+            buffer: Buffer::default(),
+            r2ts: 0,
+            refusal: None,
+            is_short: false,
+            abort: Arc::default(),
+        }
+    }
 }
 
 /// An R2T that waits for room, as it will be sent.
@@ -74,6 +91,7 @@ struct Entry {
 struct Running {
     entry: Entry,
     is_aborted: bool,
+    abort: Arc<Abort>,
     /// Task management requests that are answered when it is over.
     waiters: Vec<u32>,
 }
@@ -382,7 +400,7 @@ impl Lanes {
             let Some(place) = state.lanes.get_mut(lane) else { break };
             if let Some(running) = place.running.as_mut().filter(|running| running.entry.tag == tag)
             {
-                running.is_aborted = true;
+                running.end();
                 running.waiters.push(request);
                 return (Ending::Awaited, Vec::new(), None);
             }
@@ -414,7 +432,7 @@ impl Lanes {
         let Some(place) = state.lanes.get_mut(lane) else { return (Ending::Unknown, asks) };
         let mut ending = Ending::Unknown;
         if let Some(running) = &mut place.running {
-            running.is_aborted = true;
+            running.end();
             running.waiters.extend(request);
             ending = Ending::Awaited;
         }
@@ -441,12 +459,16 @@ impl Lanes {
         self.offer(&mut state, lane)
     }
 
-    /// The session is over: nothing more is begun. What is being carried out goes on.
+    /// The session is over: nothing more is begun. What is being carried out goes on, but does not wait for
+    /// a motion's end any longer.
     pub fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
         for lane in &mut state.lanes {
             lane.queue.clear();
+            if let Some(running) = &lane.running {
+                running.abort.raise();
+            }
         }
         state.waiting.clear();
         drop(state);
@@ -460,6 +482,14 @@ fn unpoisoned_wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> Mut
     unpoisoned(condition.wait(state))
 }
 
+impl Running {
+    /// Takes its answer away, and its wait for a motion.
+    fn end(&mut self) {
+        self.is_aborted = true;
+        self.abort.raise();
+    }
+}
+
 impl Lane {
     /// Takes the head of the lane, if it can be begun.
     fn start(&mut self) -> Option<Work> {
@@ -469,7 +499,9 @@ impl Lane {
         match self.queue.pop_front()? {
             Item::Manage(management) => Some(Work::Manage(management)),
             Item::Command { entry, ready: Some(ready) } => {
-                self.running = Some(Running { entry, is_aborted: false, waiters: Vec::new() });
+                let abort = Arc::clone(&ready.abort);
+                self.running =
+                    Some(Running { entry, is_aborted: false, abort, waiters: Vec::new() });
                 Some(Work::Command(ready))
             }
             waiting @ Item::Command { ready: None, .. } => {

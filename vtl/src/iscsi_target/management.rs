@@ -8,9 +8,10 @@
 //! | LOGICAL UNIT RESET | the same | every host: 29/03 |
 //! | TARGET WARM RESET, COLD RESET | the same on all units; a cold one ends all sessions too | the same |
 //!
-//! An ended task has no answer. One that a unit is carrying out is not cut short, because half a command
-//! is worse for a tape than a whole one: the function is answered when it is over. What has to wait for a
-//! unit is done in the unit's lane, in front of all else.
+//! An ended task has no answer. What a unit does to a tape is not cut short, because half a command is worse than a
+//! whole one: the function is answered when the task is over. But a task's wait for a motion ends at once: the tape
+//! goes on to where it was sent, and the drive is not ready until it is there, after a reset too. What has to wait for
+//! a unit is done in the unit's lane, in front of all else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

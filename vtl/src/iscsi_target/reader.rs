@@ -198,7 +198,7 @@ impl<'s> Conversation<'s> {
             return self.write_command(scope, header, worker, command, buffer);
         }
         let is_short = refusal.is_some() || worker.may_carry_out(command.lun, command.cdb[0]);
-        let ready = Ready { command: command.clone(), buffer, r2ts: 0, refusal, is_short };
+        let ready = Ready { buffer, refusal, is_short, ..Ready::of(command.clone()) };
         let place = lanes.enter(lane, &command, 0, Some(ready), &self.session.outbox);
         self.placed(scope, worker, header, lane, place)
     }
@@ -249,7 +249,7 @@ impl<'s> Conversation<'s> {
 
     fn whole(&self, worker: Worker<'_>, command: ScsiCommand, data: WriteData) -> Ready {
         let is_short = worker.may_carry_out(command.lun, command.cdb[0]);
-        Ready { r2ts: data.r2ts(), command, buffer: data.buffer, refusal: None, is_short }
+        Ready { r2ts: data.r2ts(), buffer: data.buffer, is_short, ..Ready::of(command) }
     }
 
     /// Sends an R2T, or leaves it with the lanes until there is room.

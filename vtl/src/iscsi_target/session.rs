@@ -132,7 +132,7 @@ impl Worker<'_> {
                     (_, true) => Data::Out(ready.buffer.filled()),
                     _ => Data::None,
                 };
-                self.nexus.units.run(command.lun, cdb, data, wait)
+                self.nexus.units.run(command.lun, cdb, data, wait, &ready.abort)
             }
         };
         let ended = match ended {

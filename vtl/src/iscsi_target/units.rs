@@ -1,9 +1,12 @@
 //! Which logical unit number means which unit, and what a number without a unit answers.
 
+use std::sync::Arc;
+
 use scsi::command::opcode;
 use scsi::{Data, Sense, SenseKey, Status};
 
 use super::server::{Event, Observer};
+use crate::abort::Abort;
 use crate::error::Result;
 use crate::library::{ChangerUnit, DriveUnit, Ended, HostSession};
 use crate::unit::inquiry;
@@ -67,8 +70,15 @@ impl Units {
     }
 
     /// Carries out a command. Without `wait` it is not begun if it would have to wait for another
-    /// session's.
-    pub fn run(&self, lun: u64, cdb: &[u8], data: Data<'_>, wait: bool) -> Outcome {
+    /// session's. `abort` ends its wait for a motion; it ends in silence then.
+    pub fn run(
+        &self,
+        lun: u64,
+        cdb: &[u8],
+        data: Data<'_>,
+        wait: bool,
+        abort: &Arc<Abort>,
+    ) -> Outcome {
         let code = cdb.first().copied().unwrap_or(0);
         if code == opcode::REPORT_LUNS {
             let list = |command: &mut Command<'_, '_>| unit::report_luns(command, &self.luns);
@@ -76,10 +86,10 @@ impl Units {
         }
         let ended = match self.unit(lun) {
             None => return Outcome::Ended(answer(cdb, data, missing)),
-            Some(Unit::Changer) => self.changer.run(cdb, data).map(Some),
+            Some(Unit::Changer) => self.changer.run(cdb, data, abort).map(Some),
             Some(Unit::Drive(number)) => match self.drives.get(usize::from(number)) {
                 None => return Outcome::Ended(answer(cdb, data, missing)),
-                Some(drive) => drive.run(cdb, data, wait),
+                Some(drive) => drive.run(cdb, data, wait, abort),
             },
         };
         match ended {

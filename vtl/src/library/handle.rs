@@ -9,6 +9,8 @@ use scsi::{Data, Reply, Status, Transport};
 
 use super::attachment::Attachment;
 use super::shared::Shared;
+use crate::abort::Abort;
+use crate::changer::Changer;
 use crate::clock::Lane;
 use crate::error::{self, Error};
 use crate::unit::name::Unit;
@@ -120,12 +122,13 @@ impl DriveUnit {
     }
 
     /// Carries out a command from any thread. Without `wait` it is not begun, and the answer is `None`,
-    /// while another one keeps the drive busy.
+    /// while another one keeps the drive busy. `abort` ends its wait for the tape.
     pub(crate) fn run(
         &self,
         cdb: &[u8],
         data: Data<'_>,
         wait: bool,
+        abort: &Arc<Abort>,
     ) -> Result<Option<Ended>, Failure> {
         let drives = self.shared.drives();
         let slot =
@@ -133,7 +136,10 @@ impl DriveUnit {
         let Some(mut slot) = slot.map_err(unopened)? else { return Ok(None) };
         let closed = || Failure::Host(io::Error::other("the drive was closed"));
         let drive = slot.drive_mut().ok_or_else(closed)?;
-        run(drive, Command::new(self.nexus, cdb, data)).map(Some)
+        drive.listen_to(abort);
+        let ended = run(drive, Command::new(self.nexus, cdb, data));
+        drive.listen_to(&Arc::default());
+        ended.map(Some)
     }
 }
 
@@ -189,10 +195,21 @@ impl ChangerUnit {
         self
     }
 
-    /// Carries out a command from any thread.
-    pub(crate) fn run(&self, cdb: &[u8], data: Data<'_>) -> Result<Ended, Failure> {
+    /// Carries out a command from any thread. `abort` ends its wait for the robot.
+    pub(crate) fn run(
+        &self,
+        cdb: &[u8],
+        data: Data<'_>,
+        abort: &Arc<Abort>,
+    ) -> Result<Ended, Failure> {
         let command = Command::new(self.nexus, cdb, data);
-        self.shared.with_changer(|changer| run(changer, command)).map_err(unopened)?
+        let with = |changer: &mut Changer| {
+            changer.listen_to(abort);
+            let ended = run(changer, command);
+            changer.listen_to(&Arc::default());
+            ended
+        };
+        self.shared.with_changer(with).map_err(unopened)?
     }
 }
 

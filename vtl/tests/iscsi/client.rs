@@ -49,6 +49,10 @@ pub fn world_with(options: TargetOptions) -> World {
         },
     )
     .unwrap();
+    start(library, dir, options)
+}
+
+fn start(library: Library, dir: TempDir, options: TargetOptions) -> World {
     let events = Arc::new(Mutex::new(Vec::new()));
     let observer = {
         let events = Arc::clone(&events);
@@ -57,6 +61,23 @@ pub fn world_with(options: TargetOptions) -> World {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let target = Target::start(&library, TargetOptions { listen, ..options }, observer).unwrap();
     World { target, library, events, dir }
+}
+
+/// A library that keeps the machine's time, behind a target, with a cartridge in drive 0. It was loaded while the
+/// library kept none, because loading takes half a minute.
+pub fn timed_world() -> World {
+    let loaded = world();
+    drop(loaded.loaded_session(9));
+    let World { target, library, dir, .. } = loaded;
+    target.stop().unwrap();
+    drop(library);
+    let file = dir.path().join("library.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["timing"] = "real".into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let library = Library::open(dir.path()).unwrap();
+    start(library, dir, TargetOptions::default())
 }
 
 impl World {

@@ -1,9 +1,13 @@
 //! Task management, within a session and across sessions.
 
+use std::time::Duration;
+
 use scsi::iscsi::parameters::Wishes;
 use scsi::iscsi::pdu::{Response, TaskFunction, TaskResult};
 
-use super::client::{CHANGER, DRIVE, Raw, World, pattern, world, write_6};
+use super::client::{
+    CHANGER, DRIVE, Raw, World, move_medium, pattern, timed_world, world, write_6,
+};
 
 /// A session whose writes wait for data, with the drive loaded.
 fn waiting_session(world: &World, number: u8) -> (Raw, u32) {
@@ -134,4 +138,78 @@ fn a_target_reset_is_told_on_every_unit_and_a_cold_one_ends_the_sessions() {
     assert!(a.receive().is_none());
     assert!(b.receive().is_none());
     world.session(1).fails(DRIVE, &[0; 6], (6, 0x29, 0));
+}
+
+/// What a robot takes for a move at least, on the library's clock.
+const MOVE: Duration = Duration::from_secs(15);
+/// ERASE with LONG: hours on the machine's clock, and longer than the initiator waits for any answer.
+const ERASE_LONG: [u8; 6] = [0x19, 0x01, 0, 0, 0, 0];
+
+/// Begins a long erasure and ends it with `function`: what TEST UNIT READY says then. A task may be ended before it
+/// began, so it is tried until one had.
+fn cut_short(raw: &mut Raw, function: TaskFunction) -> (u8, u8, u8) {
+    for _ in 0..1000 {
+        let erase = raw.begin(DRIVE, &ERASE_LONG, 0);
+        let referenced = if function == TaskFunction::AbortTask { erase } else { 0xffff_ffff };
+        assert_eq!(raw.manage(function, DRIVE, referenced), TaskResult::Complete);
+        let mut code = raw.command(DRIVE, &[0; 6], 0).code();
+        if code == (6, 0x29, 3) {
+            code = raw.command(DRIVE, &[0; 6], 0).code();
+        }
+        if code != (0, 0, 0) {
+            return code;
+        }
+    }
+    panic!("the erasure never began")
+}
+
+#[test]
+fn a_task_that_waits_for_a_motion_ends_at_once_and_the_motion_goes_on() {
+    for function in [
+        TaskFunction::AbortTask,
+        TaskFunction::AbortTaskSet,
+        TaskFunction::ClearTaskSet,
+        TaskFunction::LogicalUnitReset,
+        TaskFunction::TargetWarmReset,
+    ] {
+        let world = timed_world();
+        let mut raw = world.session(1);
+        raw.settle(CHANGER);
+        raw.settle(DRIVE);
+        assert_eq!(cut_short(&mut raw, function), (2, 0x04, 0x07), "{function:?}");
+        // Nobody else's command is taken for the one that was ended.
+        let mut other = world.session(2);
+        other.settle(CHANGER);
+        assert_eq!(other.command(DRIVE, &[0; 6], 0).code().0, 6, "{function:?}");
+        other.fails(DRIVE, &[0; 6], (2, 0x04, 0x07));
+    }
+}
+
+#[test]
+fn an_aborted_move_is_at_its_end() {
+    let world = timed_world();
+    let mut raw = world.session(1);
+    raw.settle(CHANGER);
+    let began = world.library.clock().now();
+    // Slot 3 is full, so that nothing is moved by asking whether slot 5 is empty.
+    let mut code = (5, 0x3b, 0x0e);
+    for _ in 0..1000 {
+        let tag = raw.begin(CHANGER, &move_medium(1025, 1028), 0);
+        assert_eq!(raw.manage(TaskFunction::AbortTask, CHANGER, tag), TaskResult::Complete);
+        code = raw.command(CHANGER, &move_medium(1028, 1026), 0).code();
+        if code != (5, 0x3b, 0x0e) {
+            break;
+        }
+    }
+    assert_eq!(code, (5, 0x3b, 0x0d), "slot 5 has the cartridge");
+    assert!(world.library.clock().now() - began < MOVE, "the robot was waited for");
+}
+
+#[test]
+fn a_target_stops_while_a_drive_is_at_work_for_hours() {
+    let world = timed_world();
+    let mut raw = world.session(1);
+    raw.settle(DRIVE);
+    raw.begin(DRIVE, &ERASE_LONG, 0);
+    world.target.stop().unwrap();
 }
