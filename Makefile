@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog scale fuzz hunt faults model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -50,6 +50,10 @@ hunt: setup
 # Random faults on an emulated tape library; a failing seed says how to see it again.
 faults: setup
 	CAPSTAN_FAULT_SEEDS=$${SEEDS:-10000} $(CARGO) test --release --locked -p pbs-tape --test faults -- --nocapture
+
+# Random damage to emulated cartridges, each to be found by a verification and blamed on the right snapshots.
+tape-damage: setup
+	CAPSTAN_TAPE_DAMAGES=$${SEEDS:-1000} $(CARGO) test --release --locked -p pbs-tape --test damage -- --nocapture
 
 # The collector and its neighbours in many orders, one by one; MODEL_ORDERS of each kind.
 MODEL_ORDERS ?= 20000

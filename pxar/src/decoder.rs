@@ -303,6 +303,15 @@ impl<R: Read, P: Read> Decoder<R, P> {
         self.version == crate::format::FORMAT_VERSION_1 || self.payload.is_some()
     }
 
+    /// True if something follows the archive in its stream, of which the decoder may have read a part already. Asked behind
+    /// the last event.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub fn is_followed(&mut self) -> io::Result<bool> {
+        Ok(!self.items.inner().fill_buf()?.is_empty())
+    }
+
     /// The content of the current file as a reader; empty if the current entry is no file.
     ///
     /// Its errors are this crate's [`Error`] inside an [`io::Error`].

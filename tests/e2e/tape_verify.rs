@@ -77,6 +77,26 @@ fn cartridges_are_verified_by_set_snapshot_and_label() {
 }
 
 #[test]
+fn samples_are_taken_in_turn_and_recorded() {
+    let rig = Rig::new();
+    let world = &rig.world;
+    let set = media_set(&rig.to_tape());
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let report = world.json(world.tape(args!["verify", set, "--sample", "50%"]));
+        names.extend(states(&report));
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(world.state.join("tape/verify-history.json").is_file());
+    let run = world.run(world.tape(args!["verify", set, "--outdated-after", "1"]));
+    run.says(&["nothing", "is due"]);
+    let run = world.attempt(world.tape(args!["verify", set, "--sample", "0"]));
+    assert_eq!(run.code(), Some(2), "{run}");
+}
+
+#[test]
 fn damage_on_a_cartridge_fails_the_command_and_names_the_snapshot() {
     let rig = Rig::new();
     let world = &rig.world;

@@ -16,12 +16,15 @@ const WRITE_PROTECTED: scsi::Sense = scsi::Sense::WRITE_PROTECTED;
 pub struct LtoTape {
     drive: Drive,
     abort: Arc<dyn Progress>,
+    /// Number of the object that is read next, where that is known. A drive that could not read a block may stand before
+    /// or behind it.
+    next_object: Option<u64>,
 }
 
 impl LtoTape {
     /// Takes a drive that was opened with media. `abort` can end long commands.
     pub fn new(drive: Drive, abort: Arc<dyn Progress>) -> LtoTape {
-        LtoTape { drive, abort }
+        LtoTape { drive, abort, next_object: None }
     }
 
     /// The drive.
@@ -46,32 +49,51 @@ impl BlockSink for LtoTape {
 
 impl BlockSource for LtoTape {
     fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
-        match self.drive.read_block(buffer) {
-            Ok(drive::Read::Block(bytes)) => Ok(BlockRead::Block { bytes }),
-            Ok(drive::Read::Filemark) => Ok(BlockRead::Filemark),
-            Ok(drive::Read::EndOfData) => Ok(BlockRead::EndOfData),
+        let read = match self.drive.read_block(buffer) {
+            Ok(drive::Read::Block(bytes)) => BlockRead::Block { bytes },
+            Ok(drive::Read::Filemark) => BlockRead::Filemark,
+            Ok(drive::Read::EndOfData) => return Ok(BlockRead::EndOfData),
             Err(drive::Error::BlockTooLong { block_bytes, .. }) => {
-                Ok(BlockRead::Block { bytes: usize::try_from(block_bytes).unwrap_or(usize::MAX) })
+                BlockRead::Block { bytes: usize::try_from(block_bytes).unwrap_or(usize::MAX) }
             }
-            Err(e) => Err(e.into()),
-        }
+            Err(e) => return Err(e.into()),
+        };
+        self.next_object = self.next_object.and_then(|object| object.checked_add(1));
+        Ok(read)
+    }
+
+    fn pass_unreadable_block(&mut self) -> Result<()> {
+        let stands_at = self.drive.position()?.object;
+        self.next_object = match self.next_object.and_then(|object| object.checked_add(1)) {
+            Some(behind) if stands_at != behind => Some(self.drive.move_to_object(behind)?.object),
+            // Without a number the drive is believed. If it stands before the block, that fails once more, and then
+            // there is one.
+            _ => Some(stands_at),
+        };
+        Ok(())
     }
 }
 
 impl TapeDevice for LtoTape {
     fn rewind(&mut self) -> Result<()> {
-        Ok(self.drive.rewind()?)
+        self.next_object = None;
+        self.drive.rewind()?;
+        self.next_object = Some(0);
+        Ok(())
     }
 
     fn move_to_file(&mut self, file: u64) -> Result<()> {
+        self.next_object = None;
         Ok(self.drive.move_to_file(file)?)
     }
 
     fn move_to_end_for_append(&mut self) -> Result<u64> {
+        self.next_object = None;
         Ok(self.drive.to_end_of_data_for_append()?.file)
     }
 
     fn move_to_last_file(&mut self) -> Result<Option<u64>> {
+        self.next_object = None;
         match self.drive.move_to_last_file() {
             Ok(file) => Ok(Some(file)),
             Err(drive::Error::Blank { .. }) => Ok(None),
@@ -80,7 +102,9 @@ impl TapeDevice for LtoTape {
     }
 
     fn file_number(&mut self) -> Result<u64> {
-        Ok(self.drive.position()?.file)
+        let position = self.drive.position()?;
+        self.next_object = Some(position.object);
+        Ok(position.file)
     }
 
     fn sync(&mut self) -> Result<()> {

@@ -142,6 +142,11 @@ impl BlockSource for ModelDrive {
             }
         }
     }
+
+    fn pass_unreadable_block(&mut self) -> Result<()> {
+        self.position += 1;
+        Ok(())
+    }
 }
 
 impl TapeDevice for ModelDrive {

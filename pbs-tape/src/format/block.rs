@@ -42,6 +42,8 @@ pub const PAYLOAD_BYTES: usize = BLOCK_BYTES - HEADER_BYTES;
 const BLOCK_MAGIC: [u8; 8] = [0xdc, 0xbd, 0xaf, 0xca, 0xeb, 0xa0, 0xa5, 0x28];
 const FLAG_END_OF_STREAM: u8 = 0x01;
 const FLAG_INCOMPLETE: u8 = 0x02;
+/// The last block of a file that its writer gave up.
+const FLAG_GIVEN_UP: u8 = FLAG_END_OF_STREAM | FLAG_INCOMPLETE;
 
 const _: () = assert!(HEADER_BYTES == 16);
 const _: () = assert!(PAYLOAD_BYTES == 262_128);
@@ -112,6 +114,9 @@ pub enum BlockRead {
 pub trait BlockSource {
     /// Reads the next block into `buffer`.
     fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead>;
+
+    /// After a read that failed because the medium is damaged there: goes behind that block.
+    fn pass_unreadable_block(&mut self) -> Result<()>;
 }
 
 impl<T: BlockSink + ?Sized> BlockSink for Box<T> {
@@ -127,7 +132,14 @@ impl<T: BlockSource + ?Sized> BlockSource for Box<T> {
     fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
         (**self).read_block(buffer)
     }
+    fn pass_unreadable_block(&mut self) -> Result<()> {
+        (**self).pass_unreadable_block()
+    }
 }
+
+/// So many damaged blocks in a row are passed in a file; after that it is given up. A drive tries for minutes to read
+/// each.
+const DAMAGED_BLOCKS_IN_A_ROW_MAX: u32 = 16;
 
 /// A buffer of one block, aligned to a memory page so that a kernel can move it without a copy.
 pub struct AlignedBlock {
@@ -285,10 +297,25 @@ pub struct StreamReader<'a> {
     /// Blocks read so far, which is the number that the next block must have.
     blocks: u32,
     state: ReadState,
-    /// The last block is zero behind its payload.
-    zero_padded: bool,
+    /// No block was odd in a way that readers put up with.
+    as_written: bool,
     /// What [`io::Read`] could not pass on as it is.
     failure: Option<Error>,
+    /// Why the stream failed, if reading can go on behind that block.
+    obstacle: Option<Obstacle>,
+    /// Blocks that were passed since the last good one.
+    passed: u32,
+}
+
+/// A block that is in the way, and where the tape stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    /// The drive could not read it; the position is not known.
+    Unreadable,
+    /// It was read and is not what belongs there; the tape stands behind it.
+    Refused,
+    /// It was read and its number is another one: it may be a block too many, or blocks may be missing.
+    OutOfSequence,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,8 +342,10 @@ impl<'a> StreamReader<'a> {
             end: 0,
             blocks: 0,
             state: ReadState::Reading,
-            zero_padded: true,
+            as_written: true,
             failure: None,
+            obstacle: None,
+            passed: 0,
         };
         match reader.fetch()? {
             BlockRead::Block { .. } => Ok(Opened::File(reader)),
@@ -420,9 +449,10 @@ impl<'a> StreamReader<'a> {
         self.blocks
     }
 
-    /// False if the last block was read and what follows its payload is not zero, as every writer leaves it.
-    pub fn is_zero_padded(&self) -> bool {
-        self.zero_padded
+    /// False if a block that was read is one that every reader takes and no writer makes: with unknown flags, short without
+    /// being the last, or not zero behind its payload.
+    pub fn is_as_written(&self) -> bool {
+        self.as_written
     }
 
     /// The error that a caller of [`io::Read`] got only the words of.
@@ -462,25 +492,106 @@ impl<'a> StreamReader<'a> {
         Error::UnexpectedEndOfData { blocks: self.blocks }
     }
 
+    /// After an error: goes on behind the block that could not be read or is not what belongs there. What was not yet
+    /// given out of the block before is gone, and so is what was in that one; [`StreamReader::offset`] tells where the
+    /// stream goes on once the next block was read.
+    ///
+    /// The block behind may be of any number that can follow, because blocks may be missing.
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        let obstacle = self.obstacle.take().filter(|_| self.passed < DAMAGED_BLOCKS_IN_A_ROW_MAX);
+        let Some(obstacle) = obstacle else {
+            return Err(Error::StreamMisuse("behind damage that can't be passed"));
+        };
+        if obstacle == Obstacle::Unreadable {
+            self.source.pass_unreadable_block()?;
+        }
+        if obstacle != Obstacle::OutOfSequence {
+            self.blocks = self.blocks.saturating_add(1);
+        }
+        self.passed += 1;
+        (self.next, self.end) = (0, 0);
+        self.state = ReadState::Reading;
+        Ok(())
+    }
+
+    /// Place in the stream of the next byte that is given out.
+    pub(crate) fn offset(&self) -> u64 {
+        let left = (self.end - self.next) as u64;
+        // All blocks before the one in memory were full, and this one begins where they end.
+        let begin = u64::from(self.blocks.saturating_sub(1)) * PAYLOAD_BYTES as u64;
+        match self.end {
+            0 => u64::from(self.blocks) * PAYLOAD_BYTES as u64,
+            end => begin + (end - HEADER_BYTES) as u64 - left,
+        }
+    }
+
+    /// Reads the next block if nothing is left of the last one; false at the end of the file.
+    pub(crate) fn make_available(&mut self) -> Result<bool> {
+        self.fill()
+    }
+
+    /// Reads on to behind the next occurrence of `pattern`; false at the end of the file.
+    pub(crate) fn pass_pattern(&mut self, pattern: &[u8; 8]) -> Result<bool> {
+        // How the last block ended, so that a pattern that two blocks share is found.
+        let mut window: Vec<u8> = Vec::new();
+        while self.fill()? {
+            let rest = &self.block.as_slice()[self.next..self.end];
+            let carried = window.len();
+            window.extend_from_slice(rest);
+            if let Some(at) = window.windows(pattern.len()).position(|bytes| bytes == pattern) {
+                // A match reaches into the new bytes: what was carried is shorter than the pattern.
+                self.next += at + pattern.len() - carried;
+                return Ok(true);
+            }
+            self.next = self.end;
+            window.drain(..window.len().saturating_sub(pattern.len() - 1));
+        }
+        Ok(false)
+    }
+
     /// Reads and checks the next block; with the end marker also the filemark behind it.
     fn fetch(&mut self) -> Result<BlockRead> {
         debug_assert_eq!(self.state, ReadState::Reading);
         // Until proven otherwise: an error leaves the stream unusable.
         self.state = ReadState::Failed;
-        let read = self.source.read_block(self.block.as_mut_slice())?;
+        let read = self.source.read_block(self.block.as_mut_slice()).inspect_err(|error| {
+            let is_passable = |e: &crate::drive::Error| e.is_damaged() && !e.is_undecryptable();
+            if matches!(error, Error::Drive(e) if is_passable(e)) {
+                self.obstacle = Some(Obstacle::Unreadable);
+            }
+        })?;
         let BlockRead::Block { bytes } = read else {
             return Ok(read);
         };
-        let header = check_block(self.block.as_slice(), bytes, self.blocks)
-            .map_err(|fault| Error::Block { block: self.blocks, fault })?;
+        let header = match check_block(self.block.as_slice(), bytes, self.blocks) {
+            Err(BlockFault::Sequence { found }) if self.may_follow_a_gap(found) => {
+                self.blocks = found;
+                check_block(self.block.as_slice(), bytes, found)
+            }
+            checked => checked,
+        };
+        let header = header.map_err(|fault| {
+            self.obstacle = Some(match fault {
+                BlockFault::Sequence { .. } => Obstacle::OutOfSequence,
+                _ => Obstacle::Refused,
+            });
+            Error::Block { block: self.blocks, fault }
+        })?;
+        self.passed = 0;
         self.blocks = self.blocks.checked_add(1).ok_or(Error::Block {
             block: u32::MAX,
             fault: BlockFault::Sequence { found: header.seq_nr.get() },
         })?;
         // At most the block's length, as was checked.
         let end = HEADER_BYTES + header.payload_bytes() as usize;
+        self.as_written &= match header.flags {
+            0 => end == BLOCK_BYTES,
+            FLAG_END_OF_STREAM | FLAG_GIVEN_UP => {
+                self.block.as_slice()[end..].iter().all(|byte| *byte == 0)
+            }
+            _ => false,
+        };
         self.state = if header.flags & FLAG_END_OF_STREAM != 0 {
-            self.zero_padded = self.block.as_slice()[end..].iter().all(|byte| *byte == 0);
             let mut probe = [0u8; 512];
             match self.source.read_block(&mut probe)? {
                 BlockRead::Filemark => {
@@ -499,6 +610,11 @@ impl<'a> StreamReader<'a> {
         self.next = HEADER_BYTES;
         self.end = end;
         Ok(read)
+    }
+
+    /// True if a block with this number can be the next one after blocks were passed.
+    fn may_follow_a_gap(&self, found: u32) -> bool {
+        self.passed > 0 && found > self.blocks && found - self.blocks <= DAMAGED_BLOCKS_IN_A_ROW_MAX
     }
 }
 

@@ -114,6 +114,18 @@ pub struct ChunkArchiveReader<'s, 'a> {
     stream: &'s mut StreamReader<'a>,
     store: String,
     cut: Option<Digest>,
+    place: Place,
+}
+
+/// Where in the entries reading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before an entry, or before the magic of one.
+    Header,
+    /// Behind an entry's magic.
+    BehindMagic,
+    /// In a blob that ends at this offset of the stream.
+    Blob { end: u64 },
 }
 
 impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
@@ -121,7 +133,7 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
     pub fn new(stream: &'s mut StreamReader<'a>, header: &ContentHeader) -> Result<Self> {
         header.expect(ContentKind::ChunkArchiveV1_1)?;
         let data: HeaderData = header.read_data(stream)?;
-        Ok(ChunkArchiveReader { stream, store: data.store, cut: None })
+        Ok(ChunkArchiveReader { stream, store: data.store, cut: None, place: Place::Header })
     }
 
     /// Name of the datastore that the chunks come from.
@@ -136,7 +148,14 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
     pub fn next_chunk(&mut self, blob: &mut Vec<u8>) -> Result<Option<Digest>> {
         blob.clear();
         let mut bytes = [0u8; ENTRY_HEADER_BYTES];
-        match self.stream.read_full(&mut bytes)? {
+        let from = match std::mem::replace(&mut self.place, Place::Header) {
+            Place::BehindMagic => {
+                bytes[..ENTRY_MAGIC.len()].copy_from_slice(&ENTRY_MAGIC);
+                ENTRY_MAGIC.len()
+            }
+            Place::Header | Place::Blob { .. } => 0,
+        };
+        match from + self.stream.read_full(&mut bytes[from..])? {
             0 => return Ok(None),
             ENTRY_HEADER_BYTES => {}
             short => {
@@ -161,6 +180,7 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
                 format!("chunk {} claims {size} bytes", hex::encode(entry.digest)),
             ));
         }
+        self.place = Place::Blob { end: self.stream.offset().saturating_add(size) };
         // Grows with what is really there, so that a damaged length costs no memory.
         while (blob.len() as u64) < size {
             let filled = blob.len();
@@ -173,7 +193,78 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
                 return Ok(None);
             }
         }
+        self.place = Place::Header;
         Ok(Some(Digest(entry.digest)))
+    }
+
+    /// As [`ChunkArchiveReader::next_chunk`], but goes on behind damage where that is possible; `damage` gets what it was.
+    ///
+    /// Behind a block that is lost in the middle of a blob, the next entry is where the blob ends. Where that is not
+    /// known the next entry is looked for by its magic; that it may be found in the content of a chunk does no
+    /// harm, because nobody believes in a chunk that is not proved.
+    pub fn next_chunk_behind_damage(
+        &mut self,
+        blob: &mut Vec<u8>,
+        damage: &mut Vec<Error>,
+    ) -> Result<Option<Digest>> {
+        let mut error = match self.next_chunk(blob) {
+            Err(error) => error,
+            next => return next,
+        };
+        loop {
+            let passed = match &error {
+                Error::Malformed { .. } => Ok(()),
+                _ => self.stream.resume(),
+            };
+            if passed.is_err() {
+                // What stopped reading tells more than that it could not be passed.
+                return Err(error);
+            }
+            damage.push(error);
+            error = match self.find_entry() {
+                Ok(true) => match self.next_chunk(blob) {
+                    Err(error) => error,
+                    next => return next,
+                },
+                Ok(false) => return Ok(None),
+                Err(error) => error,
+            };
+        }
+    }
+
+    /// Goes to the next entry; false if the file ends before.
+    fn find_entry(&mut self) -> Result<bool> {
+        if let Place::Blob { end } = self.place {
+            // The offset is only right once the block behind the gap is there.
+            if !self.stream.make_available()? {
+                return Ok(false);
+            }
+            let at = self.stream.offset();
+            if at <= end {
+                self.pass_bytes(end - at)?;
+                self.place = Place::Header;
+                return Ok(true);
+            }
+        }
+        self.place = Place::Header;
+        let found = self.stream.pass_pattern(&ENTRY_MAGIC)?;
+        if found {
+            self.place = Place::BehindMagic;
+        }
+        Ok(found)
+    }
+
+    fn pass_bytes(&mut self, mut count: u64) -> Result<()> {
+        let mut buffer = vec![0; SLICE_BYTES];
+        while count > 0 {
+            let now = count.min(SLICE_BYTES as u64) as usize;
+            match self.stream.read(&mut buffer[..now])? {
+                // The end of the tape cut the blob; the entry's reader finds the end, too.
+                0 => return Ok(()),
+                bytes => count -= bytes as u64,
+            }
+        }
+        Ok(())
     }
 
     /// Digest of the last entry if the end of the tape cut it.

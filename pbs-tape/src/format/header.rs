@@ -141,6 +141,8 @@ pub struct ContentHeader {
     pub size: u32,
     /// Always 0.
     pub part_number: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
 }
 
 impl ContentHeader {
@@ -161,7 +163,8 @@ impl ContentHeader {
             .ok_or_else(|| {
                 Error::malformed(kind.name(), format!("{} bytes of header data", json.len()))
             })?;
-        let header = ContentHeader { kind, uuid: Uuid::new_v4(), ctime, size, part_number: 0 };
+        let uuid = Uuid::new_v4();
+        let header = ContentHeader { kind, uuid, ctime, size, part_number: 0, reserved: [0; 3] };
         stream.append(header.encode().as_bytes())?;
         stream.append(&json)?;
         Ok(header)
@@ -204,7 +207,7 @@ impl ContentHeader {
             ctime: I64::new(self.ctime),
             size: U32::new(self.size),
             part_number: self.part_number,
-            reserved: [0; 3],
+            reserved: self.reserved,
         }
     }
 
@@ -225,6 +228,7 @@ impl ContentHeader {
             ctime: raw.ctime.get(),
             size: raw.size.get(),
             part_number: raw.part_number,
+            reserved: raw.reserved,
         })
     }
 
@@ -272,6 +276,7 @@ mod tests {
             ctime: -1,
             size: u32::MAX,
             part_number: 0,
+            reserved: [0; 3],
         };
         let raw = header.encode();
         let mut bytes = [0u8; HEADER_BYTES];

@@ -191,7 +191,12 @@ fn read_files(
             None => break,
         }
     }
+    // The decoder reads ahead, so it has seen what follows and the stream has not.
+    let is_followed = decoder.is_followed();
     drop(decoder);
+    if is_followed.map_err(|e| Error::malformed("snapshot archive", e.to_string()))? {
+        return Err(Error::malformed("snapshot archive", "unexpected data behind it"));
+    }
     if !has_manifest {
         return Err(Error::malformed("snapshot archive", format!("it has no {MANIFEST_NAME}")));
     }

@@ -83,6 +83,16 @@ impl StateDir {
         self.path.join(format!("{media}.index"))
     }
 
+    /// When what was verified last.
+    pub fn verify_history_file(&self) -> PathBuf {
+        self.path.join("verify-history.json")
+    }
+
+    /// Held while that is updated.
+    pub fn lock_verify_history(&self) -> Result<Lock> {
+        self.lock("the history of verifications".into(), ".verify-history", self.lock_wait)
+    }
+
     /// Held for each update of the inventory.
     pub fn lock_inventory(&self) -> Result<Lock> {
         self.lock("the tape inventory".into(), ".inventory", self.lock_wait)

@@ -346,9 +346,10 @@ pub(crate) fn scan_chunk_archive(
     let store = archive.store().to_string();
     let mut sound: Vec<Digest> = Vec::new();
     let mut first_bad = None;
+    let mut damage = Vec::new();
     let mut read = || -> Result<()> {
         let mut bytes = Vec::new();
-        while let Some(digest) = archive.next_chunk(&mut bytes)? {
+        while let Some(digest) = archive.next_chunk_behind_damage(&mut bytes, &mut damage)? {
             check_abort(progress)?;
             progress.advance_bytes(bytes.len() as u64);
             match DataBlob::from_bytes(std::mem::take(&mut bytes), &ChunkName(&digest)) {
@@ -368,9 +369,13 @@ pub(crate) fn scan_chunk_archive(
     if let Err(Error::Aborted) = result {
         return result;
     }
-    if judge_chunk_archive(file.stream, result)? == Verdict::Ignore {
+    let verdict = judge_chunk_archive(file.stream, result, &mut damage)?;
+    let first_bad = damage.into_iter().next().or(first_bad);
+    if verdict == Verdict::Ignore {
         progress.note(&format!("File {number}: unterminated chunk archive, ignored"));
-        return Ok(());
+        return first_bad
+            .filter(|error| !matches!(error, Error::Malformed { .. }))
+            .map_or(Ok(()), Err);
     }
     progress.note(&format!("File {number}: chunk archive of {store}, {} chunks", sound.len()));
     catalog.register_chunk_archive(number, uuid, &store, &sound)?;

@@ -126,7 +126,9 @@ fn snapshot_archive(
         report.snapshots_skipped.push((name, reason));
         return register(judge_whole_file(file.stream)?);
     };
-    let (namespace, snapshot) = parse_qualified_name(&archive.snapshot)?;
+    // A damaged name is damage of this file; the others come back.
+    let (namespace, snapshot) = parse_qualified_name(&archive.snapshot)
+        .map_err(|e| Error::malformed("snapshot archive", e.to_string()))?;
     let begun = groups.begin(target, &namespace, &snapshot, &job.options.owner);
     let mut writer = match begun {
         Ok(Some(writer)) => writer,
@@ -184,11 +186,12 @@ fn chunk_archive(
         // Reading costs no more than skipping, and so the rebuilt catalog knows these chunks, too.
         return scan_chunk_archive(file, catalog, job.progress);
     };
+    let mut damage = Vec::new();
     let (result, stored) = store_chunks(target, job.options.writers, job.progress, |sink| {
         loop {
             check_abort(job.progress)?;
             let mut blob = sink.buffer();
-            match archive.next_chunk(&mut blob)? {
+            match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
                 Some(digest) => sink.put(digest, blob)?,
                 None => return Ok(()),
             }
@@ -212,7 +215,13 @@ fn chunk_archive(
             },
         );
     }
-    let verdict = judge_chunk_archive(file.stream, result)?;
+    let verdict = judge_chunk_archive(file.stream, result, &mut damage);
+    for error in damage {
+        let source = Box::new(error);
+        report
+            .damaged(job.progress, &Error::OnTape { tape: tape.to_string(), file: number, source });
+    }
+    let verdict = verdict?;
     if verdict == Verdict::Ignore {
         job.progress.note(&format!("File {number}: unterminated, ignored"));
         return Ok(());

@@ -342,12 +342,13 @@ fn take_chunks(
     report: &mut RestoreReport,
 ) -> Result<()> {
     let mut archive = open_chunk_archive(file.stream, &file.header, store)?;
+    let mut damage = Vec::new();
     let (result, stored) =
         store_chunks(&target.store, job.options.writers, job.progress, |sink| {
             let mut blob = sink.buffer();
             while !wanted.is_empty() {
                 check_abort(job.progress)?;
-                match archive.next_chunk(&mut blob)? {
+                match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
                     None => break,
                     Some(digest) if wanted.remove(&digest) => {
                         sink.put(digest, std::mem::replace(&mut blob, sink.buffer()))?;
@@ -368,8 +369,12 @@ fn take_chunks(
     {
         return result;
     }
+    // With all chunks at hand nobody asks how the rest of the file is.
     if result.is_err() {
-        judge_chunk_archive(file.stream, result)?;
+        judge_chunk_archive(file.stream, result, &mut damage)?;
+    }
+    for error in &damage {
+        report.damaged(job.progress, error);
     }
     Ok(())
 }

@@ -22,23 +22,41 @@ pub(crate) enum Verdict {
 /// Judges a chunk archive by how reading its entries ended, in the order that the format prescribes:
 /// an archive that its writer gave up counts as far as it goes; one without end marker is ignored;
 /// anything else that went wrong is damage.
+///
+/// `damage` is what reading went on behind. That there are damaged blocks is told whatever becomes of the file: they stay
+/// in it, without the one that is returned. A malformed entry is to be expected where a file was given up.
 pub(crate) fn judge_chunk_archive(
     stream: &mut StreamReader<'_>,
     result: Result<()>,
+    damage: &mut Vec<Error>,
 ) -> Result<Verdict> {
-    let Err(error) = result else { return Ok(Verdict::Good) };
+    let Some(error) = result.as_ref().err().or(damage.first()) else { return Ok(Verdict::Good) };
+    match verdict_in_spite_of(stream, error) {
+        Some(verdict) => {
+            damage.retain(|error| !matches!(error, Error::Malformed { .. }));
+            Ok(verdict)
+        }
+        None => Err(match result {
+            Err(error) => error,
+            Ok(()) => damage.remove(0),
+        }),
+    }
+}
+
+/// What becomes of a chunk archive in which this was met; `None` if it is damage.
+fn verdict_in_spite_of(stream: &mut StreamReader<'_>, error: &Error) -> Option<Verdict> {
     if matches!(error, Error::UnexpectedEndOfData { .. }) {
         // The power went while it was written: no later file can hide behind this.
-        return Ok(Verdict::Ignore);
+        return Some(Verdict::Ignore);
     }
     // A malformed entry says nothing about the rest of the file, which alone tells how it ended.
     if !matches!(error, Error::NoEndMarker { .. }) && stream.skip_to_end().is_err() {
-        return Err(error);
+        return None;
     }
-    match stream.has_end_marker() {
-        Ok(true) if stream.is_incomplete()? => Ok(Verdict::Good),
-        Ok(false) => Ok(Verdict::Ignore),
-        _ => Err(error),
+    match (stream.has_end_marker().ok()?, stream.is_incomplete()) {
+        (true, Ok(true)) => Some(Verdict::Good),
+        (false, _) => Some(Verdict::Ignore),
+        _ => None,
     }
 }
 

@@ -14,6 +14,7 @@ use datastore::Digest;
 use uuid::Uuid;
 
 use super::ledger::{FileContent, Ledger, TapeFacts};
+use super::report::TapeState;
 use crate::error::{Error, IoResultExt, Result};
 use crate::media::catalog::CatalogContent;
 use crate::media::catalog::record::{MAGIC_V1_1, Next, Record, RecordReader};
@@ -115,7 +116,7 @@ pub(super) fn check_catalog(
                 let lost = compare_file(facts, file_number, uuid, &what, wanted);
                 let is_comparable = lost.is_none()
                     && facts.files.get(&file_number).is_some_and(|file| file.is_sound);
-                check.lost.extend(lost);
+                check.lost.extend(lost.map(|lost| Lost { snapshot: None, ..lost }));
                 open = Some(OpenArchive {
                     file: file_number,
                     store: store_number,
@@ -181,6 +182,10 @@ fn compare_file(
         Some(Lost { file: number, snapshot, reason, is_known: false })
     };
     let Some(file) = facts.files.get(&number) else {
+        if facts.state == TapeState::Unreadable {
+            let found = lost(format!("{what} should be there, and the tape can't be read"));
+            return found.map(|found| Lost { is_known: true, ..found });
+        }
         return lost(format!("{what} should be there, and the tape has no such file"));
     };
     match &file.content {
@@ -189,7 +194,8 @@ fn compare_file(
             found.map(|found| Lost { is_known: true, ..found })
         }
         FileContent::Abandoned => {
-            lost(format!("{what} should be there, and the file is not finished"))
+            let found = lost(format!("{what} should be there, and the file is not finished"));
+            found.map(|found| Lost { is_known: !file.is_sound, ..found })
         }
         content if !is_wanted(content) => {
             lost(format!("{what} should be there, and the file is something else"))

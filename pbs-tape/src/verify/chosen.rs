@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Job;
 use super::ledger::Ledger;
-use super::report::TapeState;
+use super::report::{SnapshotState, TapeState, VerifiedSnapshot};
 use super::whole::{check_chunks, check_snapshot};
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
@@ -54,6 +54,9 @@ pub(super) fn verify(
             }
             Ok(())
         })?;
+        for (file, name) in files {
+            account_for(ledger, &media, file, name);
+        }
     }
     let mut plan = plan(ledger, &catalogs)?;
     // Their memory is not needed while tapes are read.
@@ -69,6 +72,22 @@ pub(super) fn verify(
         })?;
     }
     Ok(())
+}
+
+/// Lists a snapshot whose archive was not read because its tape could not be.
+fn account_for(ledger: &mut Ledger, media: &Uuid, file: u64, name: &str) {
+    if ledger.snapshots.iter().any(|one| one.snapshot == name) {
+        return;
+    }
+    let Some(tape) = ledger.tapes.iter().find(|tape| tape.id.label.uuid == *media) else { return };
+    let (text, reason) = (tape.text().to_owned(), tape.reason.clone());
+    if tape.state == TapeState::Unreadable {
+        ledger.lose_snapshot(name, &text, file, &reason);
+    } else {
+        let mut unread = VerifiedSnapshot::new(name.to_owned(), text, file);
+        unread.state = SnapshotState::Unknown;
+        ledger.snapshots.push(unread);
+    }
 }
 
 /// Where the chunks are that the snapshots' indexes name.
@@ -169,11 +188,12 @@ fn chunks(
         let TapeFile { header, stream, .. } = file;
         let mut archive = open_chunk_archive(stream, &header, store)?;
         let mut left = digests.len();
+        let mut damage = Vec::new();
         let (result, _) = check_chunks(job, &text, number, store_number, ledger, |sink| {
             let mut blob = sink.buffer();
             while left > 0 {
                 check_abort(job.progress)?;
-                match archive.next_chunk(&mut blob)? {
+                match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
                     None => break,
                     Some(digest) if digests.binary_search(&digest).is_ok() => {
                         left -= 1;
@@ -184,12 +204,17 @@ fn chunks(
             }
             Ok(())
         })?;
-        match result {
-            Err(error) if is_tape_damage(&error) => {
-                judge_chunk_archive(stream, Err(error)).map(drop)
-            }
-            other => other,
+        let judged = match result {
+            Err(error) if !is_tape_damage(&error) => return Err(error),
+            // With all chunks at hand nobody asks how the rest of the file is.
+            Ok(()) if left == 0 => Ok(Verdict::Good),
+            result => judge_chunk_archive(stream, result, &mut damage),
+        };
+        for error in damage {
+            job.progress.warn(&format!("tape {text}, file {number}: {error}"));
+            ledger.add_damage(&text, Some(number), error.to_string());
         }
+        judged.map(drop)
     });
     if let Some(tape) = ledger.tapes.get_mut(tape) {
         tape.files_read += 1;

@@ -19,11 +19,19 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileContent {
     /// Chunks of this datastore, so many different ones.
-    Chunks { store: u16, count: u64 },
+    Chunks {
+        store: u16,
+        count: u64,
+    },
     /// This snapshot, `store:name`.
-    Snapshot { name: String },
-    /// A label or a catalog.
-    Other,
+    Snapshot {
+        name: String,
+    },
+    Label,
+    /// The catalog of the tape with this UUID.
+    Catalog {
+        of: Uuid,
+    },
     /// Its writer gave it up, or was interrupted.
     Abandoned,
     /// Its beginning can't be read.

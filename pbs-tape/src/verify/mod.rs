@@ -23,6 +23,7 @@ mod blame;
 mod catalogs;
 mod chosen;
 pub(crate) mod chunk;
+mod history;
 mod ledger;
 mod report;
 mod scope;
@@ -36,6 +37,7 @@ use std::time::Instant;
 use datastore::{CryptConfig, Progress};
 use uuid::Uuid;
 
+pub use history::{Choice, LastVerified, Sample, VerifyHistory, choose};
 pub use report::{
     ChunkCounts, Damage, Signature, SnapshotState, TapeState, VerifiedSnapshot, VerifiedTape,
     VerifyReport,
@@ -194,7 +196,11 @@ impl Job<'_> {
                 self.progress.warn(&error.to_string());
                 ledger.add_damage(&text, None, error.to_string());
                 whole::set_state(ledger, tape, TapeState::Unreadable, error.to_string());
-                return Ok(());
+                // For chosen snapshots it was the catalog that led here.
+                return match state {
+                    TapeState::Read => whole::compare_local_catalog(self, tape, ledger),
+                    _ => Ok(()),
+                };
             }
             Err(error) => (Err(error), TapeState::Missing),
         };

@@ -295,6 +295,57 @@ fn a_catalog_that_knows_less_is_a_difference() {
     );
 }
 
+/// A schedule of samples gets round to everything before it begins again.
+#[test]
+fn samples_get_round_to_everything() {
+    let mut set = written();
+    let whole = VerifyScope::Set(set.uuid);
+    let state = set.world.state.clone();
+    let choice = Choice { sample: Some(Sample::Count(1)), outdated_after_days: None };
+    let mut seen = Vec::new();
+    for day in 0..3 {
+        let chosen = choose(&state, &whole, choice, day).unwrap().unwrap();
+        let VerifyScope::Snapshots { names, .. } = &chosen else { panic!("{chosen:?}") };
+        assert_eq!(names.len(), 1);
+        seen.extend(names.clone());
+        let report = set.verify(chosen.clone()).into_result().unwrap();
+        VerifyHistory::record(&state, &report, day * 86_400).unwrap();
+    }
+    let first = seen[0].clone();
+    seen.sort();
+    let mut all = set.names.clone();
+    all.sort();
+    assert_eq!(seen, all);
+    let now = 3 * 86_400;
+    let due = |days, sample| {
+        let choice = Choice { sample, outdated_after_days: Some(days) };
+        match choose(&state, &whole, choice, now).unwrap() {
+            Some(VerifyScope::Snapshots { names, .. }) => names,
+            _ => Vec::new(),
+        }
+    };
+    assert_eq!(due(2, None), std::slice::from_ref(&first));
+    assert_eq!(due(3, None), Vec::<String>::new());
+    assert_eq!(due(0, Some(Sample::Percent(34))).len(), 2);
+    assert_eq!(due(0, Some(Sample::Percent(1))), [first]);
+
+    // Whole tapes are recorded, too; what is damaged was verified.
+    set.flip("T01", 2, 1, 3000);
+    let report = set.verify_set();
+    VerifyHistory::record(&state, &report, now).unwrap();
+    let history = VerifyHistory::load(&state).unwrap();
+    assert_eq!(history.tapes.len(), set.tapes.len());
+    assert_eq!(history.tapes.values().filter(|last| !last.ok).count(), 1);
+    assert!(history.snapshots[&set.uuid].values().all(|last| last.time == now));
+    assert!(history.snapshots[&set.uuid].values().any(|last| !last.ok));
+    // One that nobody understands is as good as none.
+    std::fs::write(state.verify_history_file(), "{").unwrap();
+    assert_eq!(VerifyHistory::load(&state).unwrap(), VerifyHistory::default());
+    for bad in ["0", "0%", "101%", "x", "-1", ""] {
+        assert!(bad.parse::<Sample>().is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn golden_tapes_are_sound() {
     let Some(golden) = golden() else { return };

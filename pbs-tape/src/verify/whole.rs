@@ -1,5 +1,6 @@
 //! Every file of a tape, from its labels to the end of its data.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -38,24 +39,23 @@ pub(super) fn verify_tape(
     let Some(facts) = ledger.tapes.get(tape) else { return Ok(()) };
     let text = facts.text().to_owned();
     device.rewind()?;
-    let mut failures = Vec::new();
+    // Damage is noted at once: a catalog behind it is compared with what is known by then.
+    let shared = RefCell::new(&mut *ledger);
     let walked = walk(
         device,
         &text,
         job.progress,
-        |file| one_file(job, file, tape, &text, ledger),
+        |file| one_file(job, file, tape, &text, &mut shared.borrow_mut()),
         |error| {
-            failures.push(error);
+            note_damage(job, &mut shared.borrow_mut(), &text, tape, &error);
             Ok(())
         },
     );
-    for error in failures {
-        note_damage(job, ledger, &text, tape, &error);
-    }
     match walked {
         Ok(files) => {
             job.progress.note(&format!("tape {text}: end of data after {files} files"));
             set_state(ledger, tape, TapeState::Read, String::new());
+            look_at_the_end(job, ledger, tape);
         }
         // What can be reached of the tape ends here, and it is damage that keeps us from more.
         Err(error) if is_tape_damage(&error) => {
@@ -72,6 +72,18 @@ pub(super) fn set_state(ledger: &mut Ledger, tape: usize, state: TapeState, reas
     if let Some(facts) = ledger.tapes.get_mut(tape) {
         facts.state = state;
         facts.reason = reason;
+    }
+}
+
+/// A job ends with the catalog of the tape that it is on. No catalog knows of that file, so this is all that tells if the
+/// end of a set was lost right before it; a job that was interrupted leaves the same.
+fn look_at_the_end(job: &Job<'_>, ledger: &mut Ledger, tape: usize) {
+    let Some(facts) = ledger.tapes.get(tape) else { return };
+    let media = facts.id.label.uuid;
+    let last = facts.files.values().next_back().map(|file| &file.content);
+    if job.members.last() == Some(media) && last != Some(&FileContent::Catalog { of: media }) {
+        let text = format!("tape {}: the set does not end with its own catalog", facts.text());
+        ledger.differences.push(text);
     }
 }
 
@@ -112,10 +124,15 @@ fn one_file(
 ) -> Result<()> {
     let TapeFile { number, header, stream } = file;
     let uuid = header.uuid;
+    let mut is_sound = true;
     let content = match header.kind {
         ContentKind::ChunkArchiveV1_1 => {
             let file = TapeFile { number, header, stream: &mut *stream };
-            chunk_archive(job, file, tape, text, ledger)
+            let chunks = chunk_archive(job, file, tape, text, ledger);
+            chunks.map(|(content, sound)| {
+                is_sound = sound;
+                content
+            })
         }
         ContentKind::SnapshotArchiveV1_1 | ContentKind::SnapshotArchiveV1_2 => {
             let file = TapeFile { number, header, stream: &mut *stream };
@@ -131,12 +148,13 @@ fn one_file(
         }
         kind => Err(Error::UnexpectedContent { expected: "archive", found: kind.name() }),
     }?;
-    if !stream.is_zero_padded() {
-        let reason = "its last block is not zero behind its content".to_string();
+    // Readers put up with it, so it costs nothing; but it is not what was written.
+    if !stream.is_as_written() || header.part_number != 0 || header.reserved != [0; 3] {
+        let reason = "a header or the end of a block has bits that no writer sets".to_string();
         job.progress.warn(&format!("tape {text}, file {number}: {reason}"));
         ledger.add_damage(text, Some(number), reason);
     }
-    keep(ledger, tape, number, FileFacts { uuid, content, is_sound: true });
+    keep(ledger, tape, number, FileFacts { uuid, content, is_sound });
     Ok(())
 }
 
@@ -168,7 +186,7 @@ fn label(file: TapeFile<'_, '_>, facts: Option<&TapeFacts>) -> Result<FileConten
             return Err(Error::UnexpectedContent { expected: "archive", found });
         }
     };
-    if is_right { Ok(FileContent::Other) } else { Err(differs()) }
+    if is_right { Ok(FileContent::Label) } else { Err(differs()) }
 }
 
 fn snapshot_archive(
@@ -212,13 +230,17 @@ pub(super) fn check_snapshot(
     let read = check.read(stream);
     job.progress.advance_bytes(check.bytes);
     ledger.bytes += check.bytes;
-    let (mut snapshot, archives, needs) = (check.snapshot, check.archives, check.needs);
+    let SnapshotCheck { mut snapshot, archives, needs, oddities, .. } = check;
     let failed = match (judge_whole_file(stream), read) {
         (Ok(Verdict::Ignore), _) => return Ok(Verdict::Ignore),
         (Ok(Verdict::Good), Ok(())) => None,
         // After a read error the stream itself only says that it failed; the first error knows why.
         (_, Err(error)) | (Err(error), Ok(())) => Some(error),
     };
+    for oddity in oddities {
+        job.progress.warn(&format!("snapshot {}: {oddity}", snapshot.snapshot));
+        ledger.add_damage(text, Some(number), oddity);
+    }
     match &failed {
         Some(error) if is_tape_damage(error) => {
             snapshot.fail(format!("tape {text}, file {number}: {error}"));
@@ -242,25 +264,27 @@ pub(super) fn check_snapshot(
     failed.map_or(Ok(Verdict::Good), Err)
 }
 
+/// With what is in it, whether it was read without damage.
 fn chunk_archive(
     job: &Job<'_>,
     file: TapeFile<'_, '_>,
     tape: usize,
     text: &str,
     ledger: &mut Ledger,
-) -> Result<FileContent> {
+) -> Result<(FileContent, bool)> {
     let TapeFile { number, header, stream } = file;
     let mut archive = match ChunkArchiveReader::new(stream, &header) {
         Ok(archive) => archive,
-        Err(error) => return abandoned_or(stream, error),
+        Err(error) => return abandoned_or(stream, error).map(|content| (content, true)),
     };
     job.progress.note(&format!("File {number}: chunk archive of {}", archive.store()));
     let store = ledger.store_number(archive.store())?;
+    let mut damage = Vec::new();
     let (result, count) = check_chunks(job, text, number, store, ledger, |sink| {
         loop {
             check_abort(job.progress)?;
             let mut blob = sink.buffer();
-            match archive.next_chunk(&mut blob)? {
+            match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
                 Some(digest) => sink.put(digest, blob)?,
                 None => return Ok(()),
             }
@@ -272,20 +296,31 @@ fn chunk_archive(
     if let Err(error) = &result
         && !is_tape_damage(error)
     {
-        return result.map(|()| content);
+        return result.map(|()| (content, false));
     }
-    match judge_chunk_archive(stream, result)? {
+    let verdict = judge_chunk_archive(stream, result, &mut damage);
+    let is_sound = damage.is_empty();
+    for error in damage {
+        note_damage(
+            job,
+            ledger,
+            text,
+            tape,
+            &Error::OnTape { tape: text.to_owned(), file: number, source: Box::new(error) },
+        );
+    }
+    match verdict? {
         Verdict::Good => {}
         Verdict::Ignore => {
             job.progress.note(&format!("File {number}: unterminated, ignored"));
-            return Ok(FileContent::Abandoned);
+            return Ok((FileContent::Abandoned, is_sound));
         }
     }
     if stream.is_incomplete().unwrap_or(false) {
         let reason = "it is marked as given up, which no writer of chunks does".to_string();
         ledger.add_damage(text, Some(number), reason);
     }
-    Ok(content)
+    Ok((content, is_sound))
 }
 
 /// Runs `read`, which puts chunks into the sink, and takes in what they are; with its result, the number of different
@@ -368,7 +403,10 @@ fn catalog_archive(
         && set.is_some_and(|set| set.uuid == job.set && set.seq_nr == archive.seq_nr);
     let mut wrong = None;
     let described = ledger.tapes.iter().position(|one| one.id.label.uuid == archive.uuid);
-    if entry.is_none() {
+    let same_place = usize::try_from(archive.seq_nr).ok();
+    let same_place =
+        same_place.and_then(|place| job.members.members().get(place).copied().flatten());
+    if entry.is_none() && same_place.is_none() && archive.media_set_uuid == job.set {
         job.progress.note(&format!("File {number}: the inventory does not know that tape"));
     } else if !is_right {
         wrong = Some("it says that it is of another media set or place in it".to_string());
@@ -393,11 +431,12 @@ fn catalog_archive(
     if judge_whole_file(stream)? == Verdict::Ignore {
         return Ok(FileContent::Abandoned);
     }
+    let content = FileContent::Catalog { of: archive.uuid };
     if let Some(reason) = wrong {
         job.progress.warn(&format!("tape {text}, file {number}: {reason}"));
         ledger.add_damage(text, Some(number), reason);
     }
-    Ok(FileContent::Other)
+    Ok(content)
 }
 
 /// A catalog on tape may be what is damaged, or what it describes. What is damaged there was told when it was read, and
@@ -420,7 +459,7 @@ fn take_tape_catalog(ledger: &mut Ledger, described: &str, check: CatalogCheck) 
 }
 
 /// Compares the tape's catalog in the state folder with what was read.
-fn compare_local_catalog(job: &Job<'_>, tape: usize, ledger: &mut Ledger) -> Result<()> {
+pub(super) fn compare_local_catalog(job: &Job<'_>, tape: usize, ledger: &mut Ledger) -> Result<()> {
     let Some(facts) = ledger.tapes.get(tape) else { return Ok(()) };
     let (media, text, is_whole) =
         (facts.id.label.uuid, facts.text().to_owned(), facts.state == TapeState::Read);

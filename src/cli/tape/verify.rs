@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use pbs_tape::loader::MediaWait;
 use pbs_tape::verify::{
-    SnapshotState, VerifiedSnapshot, VerifyOptions, VerifyPlan, VerifyReport, VerifyScope,
-    run_verify,
+    Choice, Sample, SnapshotState, VerifiedSnapshot, VerifyHistory, VerifyOptions, VerifyPlan,
+    VerifyReport, VerifyScope, choose, run_verify,
 };
 
 use super::pool;
@@ -17,7 +17,7 @@ use crate::cli::Outcome;
 use crate::cli::verification::keys_at_hand;
 use crate::config::{Places, Tape};
 use crate::output::{OutputArgs, OutputFormat, bytes, table};
-use crate::progress::Bar;
+use crate::progress::{Bar, say};
 
 /// Read cartridges and check that nothing on them is missing or damaged
 ///
@@ -28,6 +28,7 @@ use crate::progress::Bar;
 #[command(after_help = "Examples:\n  \
     capstan tape verify 9da37a55-aac7-4deb-91c6-482b3b675f30 --drive lto0\n  \
     capstan tape verify CAP001L8 --keyfile key.json\n  \
+    capstan tape verify 9da37a55-… --sample 5% --outdated-after 90\n  \
     capstan tape verify archive:host/elsa/2024-05-01T10:00:00Z --dry-run")]
 pub struct VerifyArgs {
     /// A media set (UUID or name), a cartridge (label text or UUID), or a snapshot (store:[ns/a/ns/b/]type/id/time)
@@ -39,6 +40,16 @@ pub struct VerifyArgs {
     /// opens without a question]
     #[arg(long, value_name = "FILE")]
     keyfile: Vec<PathBuf>,
+    /// Verify only some snapshots of the set or cartridge: so many, or so many of a hundred; those first that were not
+    /// verified for longest. The result is recorded
+    #[arg(long, value_name = "N|PERCENT%")]
+    sample: Option<Sample>,
+    /// Verify only snapshots that were not verified in the last so many days. The result is recorded
+    #[arg(long, value_name = "DAYS")]
+    outdated_after: Option<u32>,
+    /// Record the result for later runs with --sample or --outdated-after
+    #[arg(long)]
+    record: bool,
     /// Print which cartridges are needed and how much is on them, and read nothing
     #[arg(long)]
     dry_run: bool,
@@ -55,7 +66,18 @@ pub struct VerifyArgs {
 pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
     let state = station::state(places)?;
-    let scope = VerifyScope::find(&state, &pool::all(&tape)?, &args.what)?;
+    let mut scope = VerifyScope::find(&state, &pool::all(&tape)?, &args.what)?;
+    let choice = Choice { sample: args.sample, outdated_after_days: args.outdated_after };
+    let is_choice = choice != Choice::default();
+    if is_choice {
+        match choose(&state, &scope, choice, datastore::time::now())? {
+            Some(chosen) => scope = chosen,
+            None => {
+                say(&format!("nothing of {} is due for verification", args.what));
+                return Ok(Outcome::Complete);
+            }
+        }
+    }
     if args.dry_run {
         args.output.print(&scope.plan(&state)?, plan_text)?;
         return Ok(Outcome::Complete);
@@ -70,6 +92,9 @@ pub fn run(places: &Places, args: &VerifyArgs) -> Result<Outcome> {
     let mut station = station::open(&state, &tape, args.drive.drive.as_deref(), &bar)?;
     let report = run_verify(&state, &mut station, &options, &*bar)
         .with_context(|| format!("the verification of {} ended early", args.what))?;
+    if is_choice || args.record {
+        VerifyHistory::record(&state, &report, datastore::time::now())?;
+    }
     if args.output.output_format == OutputFormat::Text {
         tell(&bar, &report);
     }

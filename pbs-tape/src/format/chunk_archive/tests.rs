@@ -188,3 +188,47 @@ proptest! {
         let _ = read_all(&mut drive);
     }
 }
+
+/// One bad block costs the chunks in it, also where it is not known where the next entry begins.
+#[test]
+fn chunks_behind_a_damaged_block_are_found() {
+    const CHUNK_BYTES: usize = 100_000;
+    let mut drive = ModelDrive::new(Medium::default());
+    let mut archive = ChunkArchiveWriter::new(&mut drive, "vmstore1", 7).unwrap();
+    for number in 0..20 {
+        archive.append(&digest(number), &vec![number; CHUNK_BYTES]).unwrap();
+    }
+    archive.finish().unwrap();
+    let whole = drive.medium.lock().unwrap().clone();
+    let blocks = whole.records.len() - 1;
+    for bad in 1..blocks {
+        let mut medium = whole.clone();
+        let mut block = whole.files()[0][bad].to_vec();
+        block[0] ^= 1;
+        medium.records[bad] = crate::device::model::Record::Block(block.into());
+        let mut drive = ModelDrive::new(medium);
+        let Opened::File(mut stream) = StreamReader::open(&mut drive).unwrap() else { panic!() };
+        let header = ContentHeader::read(&mut stream).unwrap();
+        let mut archive = ChunkArchiveReader::new(&mut stream, &header).unwrap();
+        let (mut found, mut blob, mut damage) = (Vec::new(), Vec::new(), Vec::new());
+        let end = loop {
+            match archive.next_chunk_behind_damage(&mut blob, &mut damage) {
+                Ok(Some(digest)) => found.push((digest, blob.clone())),
+                end => break end,
+            }
+        };
+        // Without its last block the file has no end.
+        assert_eq!(end.is_ok(), bad + 1 < blocks, "block {bad}");
+        assert_eq!(damage.len(), 1, "block {bad}");
+        let lost = bad * PAYLOAD_BYTES..(bad + 1) * PAYLOAD_BYTES;
+        let entry_bytes = ENTRY_HEADER_BYTES + CHUNK_BYTES;
+        let expected: Vec<_> = (0..20u8)
+            .filter(|number| {
+                let start = 48 + JSON_BYTES + usize::from(*number) * entry_bytes;
+                start + entry_bytes <= lost.start || start >= lost.end
+            })
+            .map(|number| (digest(number), vec![number; CHUNK_BYTES]))
+            .collect();
+        assert!(found == expected, "block {bad}: {} of {}", found.len(), expected.len());
+    }
+}
