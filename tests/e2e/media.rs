@@ -1,5 +1,8 @@
 //! Cartridges as an operator handles them: which there are, where they are, what comes next.
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::tape_world::{Rig, media_set};
@@ -177,4 +180,70 @@ fn pools_follow_a_calendar() {
     );
     let shown = world.run(args!["tape", "pool", "status", "weekly"]).stdout();
     assert!(shown.contains("the next cartridge is CAP001L8"), "{shown}");
+}
+
+/// An inventory of `count` cartridges on the shelf, in the format of its page.
+fn write_inventory(world: &World, count: u64) {
+    let tapes: Vec<Value> = (0..count)
+        .map(|number| {
+            let uuid = format!("00000000-0000-4000-8000-{number:012x}");
+            json!({"id": {"label": {"ctime": 1, "label_text": format!("T{number:03}"), "uuid": uuid}}})
+        })
+        .collect();
+    std::fs::create_dir_all(world.state.join("tape")).unwrap();
+    let text = serde_json::to_vec(&tapes).unwrap();
+    std::fs::write(world.state.join("tape/inventory.json"), text).unwrap();
+}
+
+/// Commands at once, and others that are killed at any moment: what a command that ended well recorded
+/// is there, and the list is whole at every moment.
+#[test]
+fn an_inventory_survives_commands_at_once_and_killed_ones() {
+    let seed: u64 = std::env::var("CAPSTAN_TEST_SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+    eprintln!("CAPSTAN_TEST_SEED={seed}");
+    let world = World::new();
+    write_inventory(&world, 60);
+    let move_to = |tape: u64, vault: &str| {
+        args!["tape", "media", "move", format!("T{tape:03}"), "--vault", vault]
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..3u64 {
+            let world = &world;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    world.run(move_to(worker * 10 + number, &format!("vault{worker}")));
+                }
+            });
+        }
+        let mut state = seed | 1;
+        for tape in 30..60 {
+            let mut child = world
+                .command(&move_to(tape, "killed"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            std::thread::sleep(Duration::from_micros(state % 20_000));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let list = world.json(args!["tape", "media", "list"]);
+            assert_eq!(list.as_array().map(Vec::len), Some(60), "seed {seed}");
+        }
+    });
+    for media in world.json(args!["tape", "media", "list"]).as_array().unwrap() {
+        let number: u64 = text(&media["label-text"])[1..].parse().unwrap();
+        let place = text(&media["location"]);
+        match number / 10 {
+            worker @ 0..3 => {
+                assert_eq!(place, format!("vault-vault{worker}"), "seed {seed}: {media}")
+            }
+            _ => assert!(place == "offline" || place == "vault-killed", "seed {seed}: {media}"),
+        }
+    }
 }

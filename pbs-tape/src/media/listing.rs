@@ -295,8 +295,8 @@ pub fn media_set_list(state: &StateDir, pools: &[PoolConfig]) -> Result<Vec<Medi
         .collect())
 }
 
-/// The snapshots on tapes, tape by tape in the order of the media UUIDs. Tapes without catalog are
-/// left out; their label texts are the second result.
+/// The snapshots on tapes, tape by tape in the order of the media UUIDs. Tapes without a catalog that
+/// can be read are left out; the second result tells of them.
 pub fn media_content(
     state: &StateDir,
     pools: &[PoolConfig],
@@ -306,7 +306,7 @@ pub fn media_content(
     let times = SetTimes::of(&inventory);
     let wanted = |wish: &Option<String>, value: &str| wish.as_deref().is_none_or(|w| w == value);
     let mut content = Vec::new();
-    let mut without_catalog = Vec::new();
+    let mut odd = Vec::new();
     for entry in inventory.entries() {
         let Some(set) = entry.id.assigned_set() else { continue };
         let label = &entry.id.label;
@@ -321,8 +321,8 @@ pub fn media_content(
         let name = set_name(pool, &set.uuid, times.start(&set.uuid));
         let list = match snapshot_list(state, &entry.id) {
             Ok(list) => list,
-            Err(Error::CatalogMissing { tape }) => {
-                without_catalog.push(tape);
+            Err(e) if e.is_missing() || e.is_damaged() => {
+                odd.push(format!("tape {}: {e}", label.label_text));
                 continue;
             }
             Err(e) => return Err(e),
@@ -350,5 +350,5 @@ pub fn media_content(
             });
         }
     }
-    Ok((content, without_catalog))
+    Ok((content, odd))
 }

@@ -288,19 +288,19 @@ impl MediaPool {
             return Ok((media, TapeOrigin::Current));
         }
         let state = self.inventory.state().clone();
-        {
-            let _pool_lock = state.lock_pool(&self.config.name)?;
-            self.inventory.reload()?;
-            if let Some(media) = self.choose_empty() {
+        // Held to the end, also while the scratch pool is asked: the time of a new set is later than
+        // those of all others of the pool only if no other job takes a tape meanwhile.
+        let _pool_lock = state.lock_pool(&self.config.name)?;
+        self.inventory.reload()?;
+        if let Some(media) = self.choose_empty() {
+            self.take(media, now)?;
+            return Ok((media, TapeOrigin::Empty));
+        }
+        for (media, set) in self.expired_candidates(now) {
+            // A set that is being restored or written is not destroyed under the reader.
+            if let Some(_set_lock) = state.try_lock_media_set(&set)? {
                 self.take(media, now)?;
-                return Ok((media, TapeOrigin::Empty));
-            }
-            for (media, set) in self.expired_candidates(now) {
-                // A set that is being restored or written is not destroyed under the reader.
-                if let Some(_set_lock) = state.try_lock_media_set(&set)? {
-                    self.take(media, now)?;
-                    return Ok((media, TapeOrigin::Expired));
-                }
+                return Ok((media, TapeOrigin::Expired));
             }
         }
         let _scratch_lock = state.lock_unassigned_pool()?;
@@ -416,6 +416,9 @@ impl MediaPool {
             }),
         };
         let seq_nr = self.current.members().len() as u64;
+        // The catalog goes first. A crash between the two leaves a tape that is still in its old set and has
+        // no catalog of it, which a scan makes anew; the other way round the new set would have a
+        // member with another set's catalog, and no job could go on with it.
         MediaCatalog::overwrite(self.inventory.state(), &id)?;
         self.inventory.store(id, true)?;
         self.current.insert(seq_nr, media)

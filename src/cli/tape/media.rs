@@ -187,8 +187,7 @@ fn content(places: &Places, args: &ContentArgs) -> Result<Outcome> {
         backup_type: args.backup_type.clone(),
         backup_id: args.backup_id.clone(),
     };
-    let (content, without_catalog) =
-        media_content(&station::state(places)?, &pool::all(&tape)?, &filter)?;
+    let (content, odd) = media_content(&station::state(places)?, &pool::all(&tape)?, &filter)?;
     args.output.print(&content, |content| {
         let rows = content.iter().map(|entry| {
             vec![
@@ -202,12 +201,10 @@ fn content(places: &Places, args: &ContentArgs) -> Result<Outcome> {
         table(&["label-text", "pool", "media-set", "seq-nr", "snapshot"], rows)
     })?;
     let bar = Bar::bytes("content");
-    for tape in &without_catalog {
-        bar.warn(&format!(
-            "cartridge {tape} has no catalog here; 'capstan tape catalog' makes one"
-        ));
+    for line in &odd {
+        bar.warn(line);
     }
-    Ok(if without_catalog.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(if odd.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 fn sets(places: &Places, args: &SetsArgs) -> Result<Outcome> {

@@ -131,3 +131,70 @@ fn two_tapes_at_one_place_are_an_error() {
     }
     assert!(matches!(inventory.media_set(&set), Err(Error::MediaSetInconsistent { .. })));
 }
+
+/// Locks are between descriptors, so threads stand for processes.
+#[test]
+fn what_many_record_at_once_is_all_there() {
+    const WRITERS: usize = 6;
+    const TAPES_EACH: usize = 15;
+    let (_folder, state) = state();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let state = &state;
+            scope.spawn(move || {
+                let mut inventory = Inventory::load(state).unwrap();
+                for number in 0..TAPES_EACH {
+                    let label = label(&format!("W{writer}N{number}"), None);
+                    let uuid = label.uuid;
+                    inventory.store(MediaId { label, media_set_label: None }, false).unwrap();
+                    inventory.set_location(&uuid, Location::Vault("v1".into())).unwrap();
+                    inventory.set_bytes_used(&uuid, Some(number as u64)).unwrap();
+                }
+            });
+        }
+        // Who only reads sees a whole list at every moment.
+        for _ in 0..200 {
+            Inventory::load(&state).unwrap();
+        }
+    });
+    let inventory = Inventory::load(&state).unwrap();
+    assert_eq!(inventory.entries().count(), WRITERS * TAPES_EACH);
+    for entry in inventory.entries() {
+        let number = entry.id.label.label_text.split_once('N').unwrap().1;
+        assert_eq!(entry.bytes_used, Some(number.parse().unwrap()));
+        assert_eq!(entry.location(), Location::Vault("v1".into()));
+    }
+}
+
+/// Every prefix of a new list under its temporary name, as a crash may leave it.
+#[test]
+fn what_a_crash_left_of_a_new_list_is_never_read() {
+    let (folder, state) = state();
+    let mut inventory = Inventory::load(&state).unwrap();
+    let one = label("T1", None);
+    inventory.store(MediaId { label: one.clone(), media_set_label: None }, false).unwrap();
+    let whole = std::fs::read(state.inventory_file()).unwrap();
+    let temp = folder.path().join(format!("inventory.tmp_{}", std::process::id()));
+    for length in [0, 1, whole.len() / 2, whole.len() - 1, whole.len()] {
+        std::fs::write(&temp, &whole[..length]).unwrap();
+        let mut inventory = Inventory::load(&state).unwrap();
+        assert_eq!(inventory.entries().count(), 1);
+        inventory.set_bytes_used(&one.uuid, Some(length as u64)).unwrap();
+        let after = Inventory::load(&state).unwrap();
+        assert_eq!(after.get(&one.uuid).unwrap().bytes_used, Some(length as u64));
+        assert!(!temp.exists());
+    }
+}
+
+#[test]
+fn a_change_that_fails_leaves_the_list_as_it_was() {
+    let (_folder, state) = state();
+    let mut inventory = Inventory::load(&state).unwrap();
+    let one = label("T1", None);
+    inventory.store(MediaId { label: one.clone(), media_set_label: None }, false).unwrap();
+    let before = inventory.entries.clone();
+    let both = [one.uuid, Uuid::new_v4()];
+    assert!(inventory.set_locations(&both, &Location::Vault("v1".into())).is_err());
+    assert_eq!(inventory.entries, before);
+    assert_eq!(Inventory::load(&state).unwrap().entries, before);
+}
