@@ -7,12 +7,11 @@
 //! The word belongs to one command and stays said: said before the wait begins, there is none; said after
 //! it, it is without effect. So it can't hit the command that comes next.
 
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::home::unpoisoned;
-
-/// Whether a command was told to end, and a place to wait for that.
+/// Whether a command was told to end, and a place to wait for that. A poisoned lock is as good as any: the flag has
+/// no states in between.
 #[derive(Debug, Default)]
 pub(crate) struct Abort {
     is_raised: Mutex<bool>,
@@ -22,16 +21,15 @@ pub(crate) struct Abort {
 impl Abort {
     /// Ends the command's wait, now or when it comes to one.
     pub fn raise(&self) {
-        *unpoisoned(self.is_raised.lock()) = true;
+        *self.is_raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.raised.notify_all();
     }
 
     /// Sleeps on the machine's clock. `false`: it was told to end before the time was over.
     pub fn sleep(&self, time: Duration) -> bool {
-        let is_raised = unpoisoned(self.is_raised.lock());
+        let is_raised = self.is_raised.lock().unwrap_or_else(PoisonError::into_inner);
         let slept = self.raised.wait_timeout_while(is_raised, time, |is_raised| !*is_raised);
-        // A poisoned lock is as good as any: the flag has no states in between.
-        let (is_raised, _) = slept.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (is_raised, _) = slept.unwrap_or_else(PoisonError::into_inner);
         !*is_raised
     }
 }

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use scsi::iscsi::pdu::TaskResult;
 use scsi::{Sense, SenseKey};
 
-use super::session::{Session, Worker};
+use crate::library::{HostReference, HostSession};
+use crate::unit::name::Unit;
 
 /// Commands cleared by another initiator (6/2F/00).
 const COMMANDS_CLEARED: Sense = Sense::new(SenseKey::UnitAttention, 0x2f, 0x00);
@@ -42,8 +43,8 @@ pub struct Function {
 pub enum Action {
     /// Reset the unit.
     Reset,
-    /// Tell these sessions that their tasks are gone.
-    Tell(Vec<Arc<Session>>),
+    /// Tell these hosts that their tasks are gone.
+    Tell(Vec<HostReference>),
 }
 
 impl Function {
@@ -63,32 +64,37 @@ impl Function {
     }
 }
 
-impl Worker<'_> {
-    /// Does a function's part in a lane.
-    pub fn manage(&self, lane: usize, management: Management) {
-        let Management { work, action } = management;
-        let unit = u64::try_from(lane).ok().and_then(|lun| self.nexus.units.unit(lun));
+/// What the last part of a function leaves to its session.
+pub struct Verdict {
+    /// The function's task tag.
+    pub task_tag: u32,
+    /// What it is answered.
+    pub result: TaskResult,
+    /// All sessions are to end.
+    pub ends_sessions: bool,
+}
+
+impl Management {
+    /// Does a function's part in the lane of a unit, for the host that asked for it. The last part gives the verdict.
+    pub fn carry_out(self, host: &HostSession, unit: Option<Unit>) -> Option<Verdict> {
+        let Management { work, action } = self;
         let done = match (unit, action) {
             (None, _) => Ok(()),
-            (Some(unit), Action::Reset) => self.nexus.host.reset(unit),
-            (Some(unit), Action::Tell(sessions)) => sessions
-                .iter()
-                .filter_map(|session| session.host.as_ref())
-                .try_for_each(|host| host.attend(unit, COMMANDS_CLEARED)),
+            (Some(unit), Action::Reset) => host.reset(unit),
+            (Some(unit), Action::Tell(hosts)) => {
+                hosts.iter().try_for_each(|host| host.attend(unit, COMMANDS_CLEARED))
+            }
         };
         if done.is_err() {
             work.has_failed.store(true, Ordering::Relaxed);
         }
         if work.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return;
+            return None;
         }
         let result = match work.has_failed.load(Ordering::Relaxed) {
             false => TaskResult::Complete,
             true => TaskResult::Rejected,
         };
-        self.session.answer_management(work.task_tag, result);
-        if work.ends_sessions {
-            self.registry.sessions().iter().for_each(|session| session.close());
-        }
+        Some(Verdict { task_tag: work.task_tag, result, ends_sessions: work.ends_sessions })
     }
 }

@@ -3,7 +3,7 @@
 //! # Threads
 //!
 //! Each connection has a thread that reads it (`reader`), and a session one more for each logical unit
-//! that was given something long to do (`lanes`). A command is carried out where it is cheapest: by
+//! that was given something long to do (`lanes`). A command is carried out (`worker`) where it is cheapest: by
 //! the reading thread if it is short, nothing waits before it and the drive is free, else by the
 //! unit's thread. So a LOCATE of minutes holds up neither NOPs nor other units, and a stream of
 //! blocks pays for no change of threads. Whoever carried a command out sends its end (`outbox`).
@@ -27,6 +27,7 @@
 //! same ISID takes the place of its old session (§6.3.5), which ends as after a lost connection.
 
 mod discovery;
+mod event;
 mod lanes;
 mod limits;
 mod login;
@@ -38,7 +39,9 @@ mod server;
 mod session;
 mod stream;
 mod units;
+mod worker;
 mod write_data;
 
-pub use server::{Event, Observer, Target, TargetOptions, TargetUnit};
+pub use event::{Event, Observer};
+pub use server::{Target, TargetOptions, TargetUnit};
 pub use units::LUN_CHANGER;

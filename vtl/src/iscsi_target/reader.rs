@@ -23,8 +23,9 @@ use super::lanes::{Ask, Ending, Place, Ready, Turn};
 use super::limits::{COMMANDS_MAX, IMMEDIATE_MAX, REJECTS_MAX, TEXT_BYTES_MAX, TRANSFER_BYTES_MAX};
 use super::management::{Action, Function};
 use super::registry::Registry;
-use super::session::{Session, Worker};
+use super::session::Session;
 use super::stream::Incoming;
+use super::worker::Worker;
 use super::write_data::{Buffer, Next, WriteData};
 
 /// Why a session ended.
@@ -438,8 +439,9 @@ impl<'s> Conversation<'s> {
             }
             TaskFunction::ClearTaskSet => {
                 let affected = self.end_everywhere(worker.registry, lane);
+                let hosts = affected.iter().filter_map(|session| session.host.clone()).collect();
                 let function = Function::new(request, 1, false);
-                let part = function.part(Action::Tell(affected));
+                let part = function.part(Action::Tell(hosts));
                 let place = self.session.lanes.manage(lane, part);
                 return self.managed(scope, worker, lane, place);
             }

@@ -14,14 +14,16 @@ use scsi::iscsi::parameters::{DigestWish, LOGIN_DATA_BYTES_MAX, Wishes};
 use scsi::iscsi::pdu::{LoginStatus, LogoutResult};
 
 use super::discovery::Directory;
+use super::event::{Event, Observer};
 use super::lanes::Lanes;
 use super::limits::{LOGIN_TIME, SEGMENT_BYTES_MAX};
 use super::login::{LoggedIn, Refusal, Terms, login};
 use super::reader::{Conversation, End, answer_to};
 use super::registry::{Claim, Port, Registry};
-use super::session::{Nexus, Session, Worker};
+use super::session::Session;
 use super::stream::{self, Incoming};
 use super::units::{LUN_CHANGER, Units};
+use super::worker::{Nexus, Worker};
 use crate::changer;
 use crate::drive;
 use crate::error::{Error, Result};
@@ -55,43 +57,6 @@ impl Default for TargetOptions {
         }
     }
 }
-
-/// Something an operator may want to know.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Event {
-    /// A session began.
-    SessionBegan {
-        /// Name and ISID of the initiator.
-        port: String,
-        /// Where it comes from.
-        peer: String,
-    },
-    /// A session ended.
-    SessionEnded {
-        /// Name and ISID of the initiator.
-        port: String,
-        /// How.
-        reason: String,
-    },
-    /// Somebody could not log in.
-    LoginRefused {
-        /// Where it comes from.
-        peer: String,
-        /// Why.
-        reason: String,
-    },
-    /// A unit could not carry a command out because the library's files failed.
-    UnitFailed {
-        /// Logical unit number.
-        lun: u64,
-        /// What the system said.
-        reason: String,
-    },
-}
-
-/// Hears of events, from any thread.
-pub type Observer = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// A logical unit of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]

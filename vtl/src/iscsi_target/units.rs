@@ -5,7 +5,7 @@ use std::sync::Arc;
 use scsi::command::opcode;
 use scsi::{Data, Sense, SenseKey, Status};
 
-use super::server::{Event, Observer};
+use super::event::{Event, Observer};
 use crate::abort::Abort;
 use crate::error::Result;
 use crate::library::{ChangerUnit, DriveUnit, Ended, HostSession};

@@ -13,120 +13,41 @@
 //! budget in the order of their arrival, so each one depends only on those before it and none waits in a
 //! circle.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+mod budget;
+mod lane;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use scsi::Sense;
 use scsi::iscsi::pdu::{ReadyToTransfer, ScsiCommand};
-use scsi::iscsi::serial::Serial;
 
-use super::limits::{
-    COMMANDS_MAX, IMMEDIATE_MAX, QUICK, SOLICITED_BYTES_MAX, SPARE_BYTES_MAX, SPARE_MAX,
-};
-use super::management::Management;
+use super::limits::QUICK;
 use super::outbox::Outbox;
 use super::write_data::Buffer;
-use crate::abort::Abort;
 use crate::home::unpoisoned;
-
-/// A command with all its data.
-#[derive(Debug)]
-pub struct Ready {
-    pub command: ScsiCommand,
-    /// What the initiator sent, or room for what it gets.
-    pub buffer: Buffer,
-    /// R2Ts that were sent for it.
-    pub r2ts: u32,
-    /// The target refuses it without asking a unit.
-    pub refusal: Option<Sense>,
-    /// So short that the reading thread may carry it out.
-    pub is_short: bool,
-    /// Ends its wait for a motion.
-    pub abort: Arc<Abort>,
-}
-
-impl Ready {
-    /// A command without data that a thread of its own is to carry out.
-    pub fn of(command: ScsiCommand) -> Ready {
-        Ready {
-            command,
-            buffer: Buffer::default(),
-            r2ts: 0,
-            refusal: None,
-            is_short: false,
-            abort: Arc::default(),
-        }
-    }
-}
+use budget::{Budget, Spare};
+use lane::{Entry, Item, Lane};
+pub use lane::{Ready, Work};
+use window::Window;
 
 /// An R2T that waits for room, as it will be sent.
 pub type Ask = ReadyToTransfer;
 
-/// What is next in a lane.
-pub enum Work {
-    Command(Ready),
-    Manage(Management),
-}
-
-enum Item {
-    /// `ready` once all its data is here.
-    Command {
-        entry: Entry,
-        ready: Option<Ready>,
-    },
-    Manage(Management),
-}
-
-/// An open command.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    tag: u32,
-    is_immediate: bool,
-    /// Its part of the budget for data.
-    charge: u64,
-}
-
-/// The command that is being carried out.
-struct Running {
-    entry: Entry,
-    is_aborted: bool,
-    abort: Arc<Abort>,
-    /// Task management requests that are answered when it is over.
-    waiters: Vec<u32>,
-}
-
-struct Lane {
-    queue: VecDeque<Item>,
-    running: Option<Running>,
-    /// The last command was a quick one.
-    is_quick: bool,
-    has_thread: bool,
-}
-
-struct Waiting {
-    tag: u32,
-    charge: u64,
-    ask: Option<Ask>,
-}
-
-struct State {
-    lanes: Vec<Lane>,
-    expected: Serial,
-    /// Commands in the window that are open.
-    open: u32,
-    /// Commands for immediate delivery that are open.
-    open_immediate: u32,
-    solicited: u64,
-    waiting: VecDeque<Waiting>,
-    spare: Vec<Buffer>,
-    is_closed: bool,
-}
-
-/// The open commands of a session.
-pub struct Lanes {
-    state: Mutex<State>,
+/// The open commands of a session; `M` is what task management does in a lane.
+pub struct Lanes<M> {
+    state: Mutex<State<M>>,
     wake: Vec<Condvar>,
+}
+
+struct State<M> {
+    lanes: Vec<Lane<M>>,
+    window: Window,
+    budget: Budget,
+    spare: Spare,
+    is_closed: bool,
 }
 
 /// What to do with a numbered message.
@@ -176,28 +97,23 @@ pub struct Aftermath {
     pub asks: Vec<Ask>,
 }
 
-impl Lanes {
+impl<M> Lanes<M> {
     /// So many lanes, of which the last takes what names no unit. The first command has the number
     /// `first`.
-    pub fn new(count: usize, first: u32) -> Lanes {
-        let lane =
-            || Lane { queue: VecDeque::new(), running: None, is_quick: true, has_thread: false };
+    pub fn new(count: usize, first: u32) -> Lanes<M> {
         Lanes {
             state: Mutex::new(State {
-                lanes: (0..count).map(|_| lane()).collect(),
-                expected: Serial(first),
-                open: 0,
-                open_immediate: 0,
-                solicited: 0,
-                waiting: VecDeque::new(),
-                spare: Vec::new(),
+                lanes: (0..count).map(|_| Lane::new()).collect(),
+                window: Window::new(first),
+                budget: Budget::default(),
+                spare: Spare::default(),
                 is_closed: false,
             }),
             wake: (0..count).map(|_| Condvar::new()).collect(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<M>> {
         unpoisoned(self.state.lock())
     }
 
@@ -214,28 +130,17 @@ impl Lanes {
 
     /// Tells the outbox the window as it is now.
     pub fn announce(&self, outbox: &Outbox) {
-        self.state().announce(outbox);
+        self.state().window.announce(outbox);
     }
 
     /// Looks at the number of a message. Those for immediate delivery are outside the order.
     pub fn turn(&self, cmd_sn: u32, is_immediate: bool, outbox: &Outbox) -> Turn {
-        let mut state = self.state();
-        let number = Serial(cmd_sn);
-        if is_immediate {
-            return Turn::Take;
-        }
-        if number == state.expected && state.open < COMMANDS_MAX {
-            state.expected = state.expected.next();
-            state.announce(outbox);
-            return Turn::Take;
-        }
-        let in_window = state.expected.is_before(number) && number.is_before(state.behind_window());
-        if in_window { Turn::Gap } else { Turn::Ignore }
+        if is_immediate { Turn::Take } else { self.state().window.turn(cmd_sn, outbox) }
     }
 
     /// A buffer for a command's data.
     pub fn buffer(&self) -> Buffer {
-        self.state().spare.pop().unwrap_or_default()
+        self.state().spare.take()
     }
 
     /// A command arrived, whole (`ready`) or with `charge` bytes of data to come.
@@ -252,16 +157,10 @@ impl Lanes {
         if state.is_open(tag) {
             return Place::TagInUse;
         }
-        if command.is_immediate {
-            if state.open_immediate >= IMMEDIATE_MAX {
-                return Place::TooMany;
-            }
-            state.open_immediate += 1;
-        } else {
-            state.open += 1;
-            state.announce(outbox);
+        if !state.window.take(command.is_immediate, outbox) {
+            return Place::TooMany;
         }
-        let charge = state.admit(tag, charge);
+        let charge = state.budget.admit(tag, charge);
         let Some(place) = state.lanes.get_mut(lane) else { return Place::Gone };
         let entry = Entry { tag, is_immediate: command.is_immediate, charge };
         place.queue.push_back(Item::Command { entry, ready });
@@ -272,13 +171,9 @@ impl Lanes {
     pub fn complete(&self, lane: usize, now_ready: Ready) -> Place {
         let mut state = self.state();
         let wanted = now_ready.command.task_tag;
-        let queue = state.lanes.get_mut(lane).map(|lane| &mut lane.queue);
-        let place = queue.into_iter().flatten().find_map(|item| match item {
-            Item::Command { entry, ready } if entry.tag == wanted => Some(ready),
-            _ => None,
-        });
-        let Some(place) = place else {
-            state.keep(now_ready.buffer);
+        let place = state.lanes.get_mut(lane).and_then(|lane| lane.find(wanted));
+        let Some((_, place)) = place else {
+            state.spare.keep(now_ready.buffer);
             return Place::Gone;
         };
         *place = Some(now_ready);
@@ -286,7 +181,7 @@ impl Lanes {
     }
 
     /// Gives the head of a lane to the caller if it is short and the lane is idle, else to its thread.
-    fn offer(&self, state: &mut State, lane: usize) -> Place {
+    fn offer(&self, state: &mut State<M>, lane: usize) -> Place {
         let Some(place) = state.lanes.get_mut(lane) else { return Place::Gone };
         if place.running.is_some() {
             // Whoever carries it out looks at the lane again.
@@ -327,7 +222,7 @@ impl Lanes {
     }
 
     /// Waits for something to do in a lane. `None`: the session is over.
-    pub fn next(&self, lane: usize) -> Option<Work> {
+    pub fn next(&self, lane: usize) -> Option<Work<M>> {
         let mut state = self.state();
         loop {
             if state.is_closed {
@@ -336,7 +231,7 @@ impl Lanes {
             if let Some(work) = state.lanes.get_mut(lane)?.start() {
                 return Some(work);
             }
-            state = unpoisoned_wait(self.wake.get(lane)?, state);
+            state = unpoisoned(self.wake.get(lane)?.wait(state));
         }
     }
 
@@ -348,15 +243,15 @@ impl Lanes {
         place.is_quick = took < QUICK;
         let Some(running) = &place.running else { return false };
         let (is_immediate, is_aborted) = (running.entry.is_immediate, running.is_aborted);
-        state.free(is_immediate);
-        state.announce(outbox);
+        state.window.free(is_immediate);
+        state.window.announce(outbox);
         !is_aborted
     }
 
     /// The answer of a command was sent, or is not to be sent.
     pub fn finish(&self, lane: usize, buffer: Buffer) -> Aftermath {
         let mut state = self.state();
-        state.keep(buffer);
+        state.spare.keep(buffer);
         let mut aftermath = Aftermath::default();
         let Some(place) = state.lanes.get_mut(lane) else { return aftermath };
         if let Some(running) = place.running.take() {
@@ -372,14 +267,7 @@ impl Lanes {
 
     /// Asks whether an R2T may be sent now; if not, it will be among those of an [`Aftermath`].
     pub fn may_ask(&self, ask: &Ask) -> bool {
-        let mut state = self.state();
-        match state.waiting.iter_mut().find(|waiting| waiting.tag == ask.task_tag) {
-            Some(waiting) => {
-                waiting.ask = Some(ask.clone());
-                false
-            }
-            None => true,
-        }
+        self.state().budget.may_ask(ask)
     }
 
     /// True if a command with this tag is open.
@@ -404,14 +292,10 @@ impl Lanes {
                 running.waiters.push(request);
                 return (Ending::Awaited, Vec::new(), None);
             }
-            let found = place
-                .queue
-                .iter()
-                .position(|item| matches!(item, Item::Command { entry, .. } if entry.tag == tag));
-            if let Some(item) = found.and_then(|at| place.queue.remove(at)) {
+            if let Some(item) = place.remove(tag) {
                 let mut asks = Vec::new();
                 state.drop_item(item, &mut asks);
-                state.announce(outbox);
+                state.window.announce(outbox);
                 let place = self.offer(&mut state, lane);
                 return (Ending::Removed, asks, Some((lane, place)));
             }
@@ -436,23 +320,19 @@ impl Lanes {
             running.waiters.extend(request);
             ending = Ending::Awaited;
         }
-        let (gone, kept) = std::mem::take(&mut place.queue)
-            .into_iter()
-            .partition(|item| matches!(item, Item::Command { .. }));
-        place.queue = kept;
-        let gone: VecDeque<Item> = gone;
+        let gone = place.remove_commands();
         if !gone.is_empty() && ending == Ending::Unknown {
             ending = Ending::Removed;
         }
         for item in gone {
             state.drop_item(item, &mut asks);
         }
-        state.announce(outbox);
+        state.window.announce(outbox);
         (ending, asks)
     }
 
     /// Puts a management function at the head of a lane; `NeedsThread` as for commands.
-    pub fn manage(&self, lane: usize, management: Management) -> Place {
+    pub fn manage(&self, lane: usize, management: M) -> Place {
         let mut state = self.state();
         let Some(place) = state.lanes.get_mut(lane) else { return Place::Gone };
         place.queue.push_front(Item::Manage(management));
@@ -470,7 +350,7 @@ impl Lanes {
                 running.abort.raise();
             }
         }
-        state.waiting.clear();
+        state.budget.close();
         drop(state);
         for condition in &self.wake {
             condition.notify_all();
@@ -478,121 +358,29 @@ impl Lanes {
     }
 }
 
-fn unpoisoned_wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    unpoisoned(condition.wait(state))
-}
-
-impl Running {
-    /// Takes its answer away, and its wait for a motion.
-    fn end(&mut self) {
-        self.is_aborted = true;
-        self.abort.raise();
-    }
-}
-
-impl Lane {
-    /// Takes the head of the lane, if it can be begun.
-    fn start(&mut self) -> Option<Work> {
-        if self.running.is_some() {
-            return None;
-        }
-        match self.queue.pop_front()? {
-            Item::Manage(management) => Some(Work::Manage(management)),
-            Item::Command { entry, ready: Some(ready) } => {
-                let abort = Arc::clone(&ready.abort);
-                self.running =
-                    Some(Running { entry, is_aborted: false, abort, waiters: Vec::new() });
-                Some(Work::Command(ready))
-            }
-            waiting @ Item::Command { ready: None, .. } => {
-                self.queue.push_front(waiting);
-                None
-            }
-        }
-    }
-
-    fn has(&self, wanted: u32) -> bool {
-        self.running.as_ref().is_some_and(|running| running.entry.tag == wanted)
-            || self
-                .queue
-                .iter()
-                .any(|item| matches!(item, Item::Command { entry, .. } if entry.tag == wanted))
-    }
-}
-
-impl State {
-    /// The number behind the last one that is taken.
-    fn behind_window(&self) -> Serial {
-        self.expected.plus(COMMANDS_MAX.saturating_sub(self.open))
-    }
-
-    fn announce(&self, outbox: &Outbox) {
-        let last = Serial(self.behind_window().0.wrapping_sub(1));
-        outbox.set_window(self.expected, last);
-    }
-
+impl<M> State<M> {
     fn is_open(&self, tag: u32) -> bool {
         self.lanes.iter().any(|lane| lane.has(tag))
     }
 
-    fn free(&mut self, is_immediate: bool) {
-        let count = if is_immediate { &mut self.open_immediate } else { &mut self.open };
-        *count = count.saturating_sub(1);
-    }
-
-    /// Lets a command in to the budget for data, or notes that it waits. Gives what it was charged.
-    fn admit(&mut self, tag: u32, charge: u64) -> u64 {
-        if charge == 0 {
-            return 0;
-        }
-        if self.waiting.is_empty() && self.fits(charge) {
-            self.solicited += charge;
-            return charge;
-        }
-        self.waiting.push_back(Waiting { tag, charge, ask: None });
-        0
-    }
-
-    fn fits(&self, charge: u64) -> bool {
-        self.solicited == 0 || self.solicited + charge <= SOLICITED_BYTES_MAX
-    }
-
-    /// Gives room back, and lets in who waits for it.
+    /// Gives room for data back, and lets in who waits for it.
     fn release(&mut self, charge: u64, asks: &mut Vec<Ask>) {
-        self.solicited = self.solicited.saturating_sub(charge);
-        while let Some(first) = self.waiting.front() {
-            if !self.fits(first.charge) {
-                break;
-            }
-            let Some(first) = self.waiting.pop_front() else { break };
-            self.solicited += first.charge;
-            asks.extend(first.ask);
-            let items = self.lanes.iter_mut().flat_map(|lane| &mut lane.queue);
-            for item in items {
-                if let Item::Command { entry, .. } = item
-                    && entry.tag == first.tag
-                {
-                    entry.charge = first.charge;
-                }
+        self.budget.release(charge);
+        while let Some(next) = self.budget.let_in() {
+            asks.extend(next.ask);
+            if let Some((entry, _)) = self.lanes.iter_mut().find_map(|lane| lane.find(next.tag)) {
+                entry.charge = next.charge;
             }
         }
     }
 
-    fn drop_item(&mut self, item: Item, asks: &mut Vec<Ask>) {
+    fn drop_item(&mut self, item: Item<M>, asks: &mut Vec<Ask>) {
         let Item::Command { entry, ready } = item else { return };
-        self.waiting.retain(|waiting| waiting.tag != entry.tag);
+        self.budget.forget(entry.tag);
         self.release(entry.charge, asks);
-        self.free(entry.is_immediate);
+        self.window.free(entry.is_immediate);
         if let Some(ready) = ready {
-            self.keep(ready.buffer);
-        }
-    }
-
-    fn keep(&mut self, mut buffer: Buffer) {
-        let kept: usize = self.spare.iter().map(Buffer::capacity).sum();
-        if self.spare.len() < SPARE_MAX && kept + buffer.capacity() <= SPARE_BYTES_MAX {
-            buffer.clear();
-            self.spare.push(buffer);
+            self.spare.keep(ready.buffer);
         }
     }
 }
