@@ -390,6 +390,77 @@ pub enum Error {
         file: u64,
     },
 
+    /// The key of an encrypted tape is not here.
+    #[error(
+        "tape {tape} is encrypted with key {fingerprint}{}, which is not here; {}",
+        advice::hint(hint.as_deref()),
+        advice::missing_key(*is_on_tape, drive)
+    )]
+    KeyMissing {
+        /// Label text.
+        tape: String,
+        /// Which key.
+        fingerprint: String,
+        /// What reminds of its password, from the tape.
+        hint: Option<String>,
+        /// The tape carries the key, locked with the password.
+        is_on_tape: bool,
+        /// Name of the drive that the tape is in.
+        drive: String,
+    },
+    /// No such key in the key store.
+    #[error(
+        "there is no tape key {fingerprint}, or more than one; 'tape key list' shows those that are here, 'tape key restore' and 'tape key import' bring others"
+    )]
+    UnknownKey {
+        /// Fingerprint, or the part of one that was given.
+        fingerprint: String,
+    },
+    /// A key that is taken in is there.
+    #[error("tape key {fingerprint} is here already; use --force to put this one in its place")]
+    KeyExists {
+        /// Which key.
+        fingerprint: String,
+    },
+    /// A key was changed by another command meanwhile.
+    #[error(
+        "tape key {fingerprint} was changed by another command meanwhile; nothing was done, try again"
+    )]
+    KeyChanged {
+        /// Which key.
+        fingerprint: String,
+    },
+    /// A key has no password: on tape it would be there for everybody.
+    #[error(
+        "tape key {fingerprint} is not locked with a password; 'tape key import' locks it with one"
+    )]
+    KeyWithoutPassword {
+        /// Which key.
+        fingerprint: String,
+    },
+    /// The tape in the drive carries no key.
+    #[error(
+        "tape {tape} carries no key{}; take it from a copy with 'tape key import'",
+        if *is_encrypted { "" } else { ": it is not encrypted" }
+    )]
+    NoKeyOnTape {
+        /// Label text.
+        tape: String,
+        /// Its set label names a key.
+        is_encrypted: bool,
+    },
+    /// A file with tape keys is not what it should be.
+    #[error(
+        "tape keys {}: {reason}; nothing is read from it or written to it: put it aside and take the keys from their copies, 'tape key import', or from tapes, 'tape key restore'",
+        path.display()
+    )]
+    KeysDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+
     /// A chunk to be written could not be read.
     #[error(
         "snapshot {snapshot}: chunk {digest} of {archive} can't be written to tape: {reason}; run 'datastore verify'"
@@ -497,6 +568,7 @@ impl Error {
         match self.cause() {
             Error::UnknownTape { .. } | Error::UnknownMediaSet { .. } => true,
             Error::CatalogMissing { .. } | Error::NotLabelled { .. } => true,
+            Error::UnknownKey { .. } | Error::KeyMissing { .. } => true,
             Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => false,
         }

@@ -10,6 +10,7 @@
 //! * [`mod@format`]: the bytes on tape;
 //! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
+//! * [`keys`]: the keys of encrypted tapes;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
 //! * [`labels_on_paper`]: bar codes to stick on cartridges;
@@ -24,6 +25,7 @@ mod error;
 pub mod format;
 #[cfg(test)]
 mod golden;
+pub mod keys;
 pub mod labels_on_paper;
 pub mod loader;
 pub mod media;

@@ -11,6 +11,7 @@ use datastore::Progress;
 use crate::device::TapeDevice;
 use crate::error::{Error, Result};
 use crate::format::label::{Labels, MediaLabel, read_labels};
+use crate::keys::{KeyStore, give_key_for};
 use crate::media::Reach;
 
 /// Barcodes that start with this are cleaning cartridges.
@@ -23,6 +24,11 @@ pub trait MediaLoader: Send {
 
     /// Which tapes can come into it.
     fn reach(&self) -> Reach;
+
+    /// The keys of encrypted tapes. Without any only plain tapes can be used.
+    fn keys(&self) -> Option<&KeyStore> {
+        None
+    }
 
     /// Brings the tape with this label text (its barcode) into the drive and opens it. A stand-alone
     /// drive opens what somebody put in.
@@ -66,11 +72,28 @@ impl MediaWait {
         MediaWait { retry_every: Duration::from_secs(5), give_up_after: None };
 }
 
-/// Loads the tape `wanted` and reads its labels. Each time the reason why it is not there changes,
-/// the operator is told once.
+/// Loads the tape `wanted`, reads its labels and, if it is encrypted, gives the drive its key: it can be read. Each time
+/// the reason why it is not there changes, the operator is told once.
 ///
 /// The device stands behind the last label read.
+///
+/// # Errors
+///
+/// [`Error::KeyMissing`] if its key is not here. That is not waited for: no other tape would help.
 pub fn request_media(
+    loader: &mut dyn MediaLoader,
+    wanted: &MediaLabel,
+    wait: MediaWait,
+    progress: &dyn Progress,
+) -> Result<(Box<dyn TapeDevice>, Labels)> {
+    let (mut device, labels) = request_media_to_write(loader, wanted, wait, progress)?;
+    give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name())?;
+    Ok((device, labels))
+}
+
+/// As [`request_media`], for a job that writes: encryption is off, and a tape whose key is lost comes too, because it may
+/// be there to be overwritten.
+pub fn request_media_to_write(
     loader: &mut dyn MediaLoader,
     wanted: &MediaLabel,
     wait: MediaWait,

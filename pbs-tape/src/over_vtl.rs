@@ -22,6 +22,8 @@ use crate::testing::{
 };
 use crate::write::{TapeBackupOptions, run_backup};
 
+mod encrypted;
+
 struct Emulated;
 
 impl Connect for Emulated {

@@ -16,6 +16,7 @@ use scsi::{Address, Connect};
 use crate::device::{LtoTape, TapeDevice};
 use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
+use crate::keys::KeyStore;
 use crate::loader::MediaLoader;
 use crate::media::{Lock, Reach, StateDir};
 
@@ -52,6 +53,7 @@ pub struct DriveStation {
     connect: Arc<dyn Connect>,
     progress: Arc<dyn Progress>,
     status_cache: Option<StatusCache>,
+    keys: KeyStore,
     patience: StationPatience,
     _lock: Lock,
 }
@@ -83,6 +85,7 @@ impl DriveStation {
             connect,
             progress,
             status_cache,
+            keys: state.keys().clone(),
             patience: StationPatience::default(),
             _lock: lock,
         })
@@ -181,6 +184,10 @@ impl MediaLoader for DriveStation {
             Some(changer) => Reach::Changer(changer.name.clone()),
             None => Reach::StandAlone,
         }
+    }
+
+    fn keys(&self) -> Option<&KeyStore> {
+        Some(&self.keys)
     }
 
     fn load(&mut self, label_text: &str, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {

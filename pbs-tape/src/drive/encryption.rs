@@ -27,6 +27,7 @@ use std::fmt;
 
 use datastore::Progress;
 use scsi::Sense;
+use scsi::command::density::Density;
 use scsi::command::security::{
     EncryptionCapabilities, EncryptionStatus, ParametersControl, SetEncryption, clear_encryption,
 };
@@ -149,11 +150,26 @@ impl Drive {
             None => Obstacle::Impossible("the drive has no encryption"),
             Some(capabilities) if capabilities.is_managed_elsewhere() => Obstacle::ManagedElsewhere,
             Some(capabilities) => match capabilities.aes_256_gcm() {
-                Some(algorithm) => return Ok(algorithm.index),
+                Some(algorithm) => {
+                    let (index, is_for_tape) = (algorithm.index, algorithm.valid_for_volume);
+                    if !is_for_tape && self.is_before_encryption() {
+                        let reason = "cartridges before LTO-4 hold no encrypted blocks";
+                        let drive = self.name().to_string();
+                        return Err(Error::EncryptionImpossible { drive, reason });
+                    }
+                    return Ok(index);
+                }
                 None => Obstacle::Impossible("the drive has no AES-256-GCM that hosts can use"),
             },
         };
         Err(self.managed(obstacle))
+    }
+
+    /// True if the tape in the drive is known to be of a generation without encryption. Its drive may take a key all the
+    /// same, and refuse the first block.
+    fn is_before_encryption(&mut self) -> bool {
+        let kind = self.medium_kind();
+        kind.is_ok_and(|kind| (1..Density::LTO4.rank()).contains(&kind.density.rank()))
     }
 
     /// Remembers the obstacle and makes an error of it.

@@ -48,8 +48,10 @@ impl Drive {
         }
     }
 
-    /// Rewinds and ejects the tape.
+    /// Rewinds and ejects the tape. A key that this handle set leaves the drive before the tape does: many drives take no
+    /// such command without a tape.
     pub fn eject(&mut self) -> Result<()> {
+        self.remove_key_quietly();
         let cdb = medium::load_cdb(false, false);
         self.medium_command("ejecting the tape", &cdb, timeout::LOAD)?;
         self.trust = Trust::Lost;

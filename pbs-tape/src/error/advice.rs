@@ -35,3 +35,19 @@ pub(super) fn about_file(source: &std::io::Error) -> &'static str {
         _ => "; see to the disk that it is on (dmesg), then run it again",
     }
 }
+
+/// What reminds of a key's password, in brackets.
+pub(super) fn hint(hint: Option<&str>) -> String {
+    hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default()
+}
+
+/// How a key comes back.
+pub(super) fn missing_key(is_on_tape: bool, drive: &str) -> String {
+    match is_on_tape {
+        true => format!(
+            "'tape key restore --drive {drive}' with this tape in the drive takes it from the tape, with its password; \
+             'tape key import' takes it from a copy"
+        ),
+        false => "'tape key import' takes it from a copy or from paper".to_string(),
+    }
+}

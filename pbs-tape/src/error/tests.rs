@@ -63,6 +63,23 @@ fn all() -> Vec<(Error, &'static str)> {
         ),
         (Error::LoadFailed { label_text: text(), drive: text(), reason: "no".into() }, "object"),
         (Error::WrongMediaSet { tape: text(), reason: "no label".into() }, "object"),
+        (Error::UnknownKey { fingerprint: text() }, "object"),
+        (Error::KeyExists { fingerprint: text() }, "object"),
+        (Error::KeyChanged { fingerprint: text() }, "object"),
+        (Error::KeyWithoutPassword { fingerprint: text() }, "object"),
+        (Error::NoKeyOnTape { tape: text(), is_encrypted: true }, "object"),
+        (Error::NoKeyOnTape { tape: text(), is_encrypted: false }, "object"),
+        (Error::KeysDamaged { path: path(), reason: "short".into() }, "object"),
+        (
+            Error::KeyMissing {
+                tape: "T01".into(),
+                fingerprint: text(),
+                hint: Some("the usual".into()),
+                is_on_tape: true,
+                drive: "lto0".into(),
+            },
+            "object",
+        ),
         (Error::LabelReadBack { tape: text(), reason: "text".into() }, "object"),
         (Error::CriticalAlerts { tape: text(), alerts: "media life".into() }, "object"),
         (Error::DoesNotFit { what: "chunk".into(), tape: text() }, "object"),
@@ -141,6 +158,13 @@ fn is_listed(error: &Error) -> bool {
         | Error::WrongTape { .. }
         | Error::LoadFailed { .. }
         | Error::WrongMediaSet { .. }
+        | Error::UnknownKey { .. }
+        | Error::KeyExists { .. }
+        | Error::KeyChanged { .. }
+        | Error::KeyWithoutPassword { .. }
+        | Error::KeyMissing { .. }
+        | Error::NoKeyOnTape { .. }
+        | Error::KeysDamaged { .. }
         | Error::LabelReadBack { .. }
         | Error::CriticalAlerts { .. }
         | Error::DoesNotFit { .. }

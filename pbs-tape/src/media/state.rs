@@ -19,6 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
 use crate::error::{Error, IoResultExt, Result};
+use crate::keys::KeyStore;
 
 /// How long a lock is waited for unless the caller says otherwise.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ const LOCK_MODE: u32 = 0o660;
 pub struct StateDir {
     path: PathBuf,
     lock_wait: Duration,
+    keys: KeyStore,
 }
 
 impl StateDir {
@@ -39,7 +41,21 @@ impl StateDir {
     pub fn open(path: impl Into<PathBuf>) -> Result<StateDir> {
         let path = path.into();
         DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&path).at(&path)?;
-        Ok(StateDir { path, lock_wait: LOCK_WAIT })
+        let keys = KeyStore::at(&path);
+        Ok(StateDir { path, lock_wait: LOCK_WAIT, keys })
+    }
+
+    /// The same folder with another place for the keys of encrypted tapes, which is else this folder itself. What is in a
+    /// state folder can be had from the tapes again, keys only with their passwords.
+    #[must_use]
+    pub fn with_keys(mut self, keys: KeyStore) -> StateDir {
+        self.keys = keys;
+        self
+    }
+
+    /// The keys of encrypted tapes.
+    pub fn keys(&self) -> &KeyStore {
+        &self.keys
     }
 
     /// The same folder with another time to wait for locks.
@@ -176,7 +192,7 @@ pub struct Lock {
 const NOTE_BYTES_MAX: u64 = 1000;
 
 impl Lock {
-    fn acquire(path: PathBuf, what: String, wait: Duration) -> Result<Lock> {
+    pub(crate) fn acquire(path: PathBuf, what: String, wait: Duration) -> Result<Lock> {
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -25,6 +25,7 @@ use crate::format::chunk_archive::ChunkArchiveReader;
 use crate::format::header::{ContentHeader, ContentKind};
 use crate::format::label::{FIRST_DATA_FILE, MediaSetLabel};
 use crate::format::snapshot_archive::read_snapshot_archive_header;
+use crate::keys::give_key_for;
 use crate::loader::{MediaLoader, check_abort};
 use crate::media::catalog::check_catalog_stream;
 use crate::media::state::{remove_file_if_present, sync_parent};
@@ -90,16 +91,11 @@ pub fn catalog(
         return Ok(report);
     };
     report.media_set_uuid = Some(set.uuid);
-    if set.encryption_key_fingerprint.is_some() {
-        return Err(Error::Unsupported(format!(
-            "tape {} is encrypted, which this version can't read",
-            id.label.label_text
-        )));
-    }
     if MediaCatalog::exists(state, &uuid) && !options.force {
         return Err(Error::CatalogExists { tape: id.label.label_text });
     }
     let _set_lock = state.lock_media_set(&set.uuid)?;
+    give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name())?;
     if !options.scan {
         report.restored = restore_catalogs(state, &mut *device, &id, &set, progress)?;
         if report.restored.contains(&uuid) {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::catalog::restore_catalogs;
 use super::{inventorize, media_id};
 use crate::error::{Error, Result};
+use crate::keys::give_key_for;
 use crate::loader::{CLEANING_PREFIX, MediaLoader, check_abort, read_tape_labels};
 use crate::media::{Inventory, MediaCatalog, MediaId, Reach, StateDir};
 
@@ -149,13 +150,7 @@ fn restore_missing_catalogs(
         .sort_by_key(|id| id.assigned_set().map(|set| (set.uuid, std::cmp::Reverse(set.seq_nr))));
     for id in candidates {
         check_abort(progress)?;
-        let Some(set) = id.assigned_set() else { continue };
         if MediaCatalog::exists(state, &id.label.uuid) {
-            continue;
-        }
-        if set.encryption_key_fingerprint.is_some() {
-            let reason = "it is encrypted, which this version can't read".to_string();
-            report.failed.push((id.label.label_text.clone(), reason));
             continue;
         }
         match catalogs_of(state, loader, id, progress) {
@@ -200,6 +195,7 @@ fn catalogs_of(
         }
         let Some(set) = id.assigned_set() else { return Ok(Vec::new()) };
         let _set_lock = state.lock_media_set(&set.uuid)?;
+        give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name())?;
         restore_catalogs(state, &mut *device, id, set, progress)
     };
     let restored = restore();

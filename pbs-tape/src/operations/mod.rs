@@ -14,6 +14,7 @@ pub mod label;
 pub mod media;
 pub mod mt;
 pub mod read_label;
+pub mod restore_key;
 pub mod scan;
 
 use datastore::Progress;

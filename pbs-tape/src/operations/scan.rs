@@ -8,6 +8,8 @@ use crate::device::TapeDevice;
 use crate::error::{Error, Result};
 use crate::format::block::{Opened, StreamReader};
 use crate::format::header::ContentHeader;
+use crate::format::label::read_labels;
+use crate::keys::give_key_for;
 use crate::loader::{MediaLoader, check_abort};
 
 /// One tape file.
@@ -38,7 +40,8 @@ pub struct ScannedFile {
     pub error: Option<String>,
 }
 
-/// Rewinds and lists every file; `each` gets them one after the other.
+/// Rewinds and lists every file; `each` gets them one after the other. What is on an encrypted tape whose key is not here
+/// can be counted, not read.
 pub fn scan(
     loader: &mut dyn MediaLoader,
     progress: &dyn Progress,
@@ -46,6 +49,13 @@ pub fn scan(
 ) -> Result<Vec<ScannedFile>> {
     let mut device = loader.open(progress)?;
     device.encryption_off()?;
+    device.rewind()?;
+    // What is wrong with a label shows below.
+    if let Ok(Some(labels)) = read_labels(&mut *device)
+        && let Err(error) = give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name())
+    {
+        progress.warn(&error.to_string());
+    }
     device.rewind()?;
     let mut files = Vec::new();
     loop {

@@ -199,6 +199,8 @@ pub(crate) fn is_about_one_tape(error: &Error) -> bool {
     match error.cause() {
         Error::Drive(e) => !e.is_aborted(),
         Error::Aborted | Error::Datastore(_) | Error::Io { .. } => false,
+        // All tapes of a set have one key.
+        Error::KeyMissing { .. } | Error::KeysDamaged { .. } => false,
         Error::CatalogOrder { .. } | Error::StreamMisuse(_) => false,
         _ => true,
     }
@@ -216,12 +218,6 @@ pub(crate) fn check_set(
     };
     if found.uuid != *set {
         return wrong(format!("it belongs to media set {}", found.uuid));
-    }
-    if found.encryption_key_fingerprint.is_some() {
-        return Err(Error::Unsupported(format!(
-            "tape {} is encrypted, which this version can't read",
-            id.label.label_text
-        )));
     }
     match id.assigned_set() {
         Some(known) if known.seq_nr == found.seq_nr => Ok(()),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::chunk_feed::ChunkFeed;
 use super::identify::{SetLabel, compare_set_label, is_without_catalogs};
 use crate::device::TapeDevice;
-use crate::drive::Encryption;
+use crate::drive::{DriveKey, Encryption};
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::BLOCK_BYTES;
 use crate::format::catalog_archive::{CatalogArchiveHeader, CatalogWritten, write_catalog_archive};
@@ -29,7 +29,8 @@ use crate::format::label::{
 use crate::format::snapshot_archive::{
     SnapshotArchiveHeader, SnapshotFile, write_snapshot_archive,
 };
-use crate::loader::{MediaLoader, MediaWait, check_abort, request_media};
+use crate::keys::PoolKey;
+use crate::loader::{MediaLoader, MediaWait, check_abort, request_media_to_write};
 use crate::media::pool::TapeOrigin;
 use crate::media::set::SetCatalogs;
 use crate::media::{MediaCatalog, MediaId, MediaPool, MediaStatus};
@@ -47,6 +48,8 @@ const SURPRISES_MAX: usize = 100;
 /// Writes onto one media set.
 pub struct PoolWriter<'a> {
     pool: MediaPool,
+    /// Of a pool whose sets are encrypted.
+    key: Option<PoolKey>,
     loader: &'a mut dyn MediaLoader,
     progress: &'a dyn Progress,
     wait: MediaWait,
@@ -86,12 +89,8 @@ impl<'a> PoolWriter<'a> {
         force_new_set: bool,
         with_namespaces: bool,
     ) -> Result<PoolWriter<'a>> {
-        if pool.config().encrypt.is_some() {
-            return Err(Error::Unsupported(format!(
-                "pool {} asks for encryption, which this version can't write",
-                pool.config().name
-            )));
-        }
+        let encrypt = pool.config().encrypt.as_deref();
+        let key = encrypt.map(|name| PoolKey::find(loader.keys(), name)).transpose()?;
         if let Some(reason) = pool.start_write_session(now(), force_new_set)? {
             progress.note(&format!("starting new media set - reason: {reason}"));
         }
@@ -100,6 +99,7 @@ impl<'a> PoolWriter<'a> {
         let catalogs = SetCatalogs::load(&state, pool.inventory(), pool.current_set())?;
         Ok(PoolWriter {
             pool,
+            key,
             loader,
             progress,
             wait,
@@ -176,7 +176,8 @@ impl<'a> PoolWriter<'a> {
                 reason: "it is in no media set".into(),
             });
         };
-        let (mut device, labels) = request_media(self.loader, &id.label, self.wait, self.progress)?;
+        let (mut device, labels) =
+            request_media_to_write(self.loader, &id.label, self.wait, self.progress)?;
         let media = id.label.uuid;
         // Not every drive can tell its alerts; that is no reason to refuse it.
         let alerts = device.critical_alerts().unwrap_or_default();
@@ -209,6 +210,11 @@ impl<'a> PoolWriter<'a> {
             }
             SetLabel::Other(_) => true,
         };
+        let drive_key = self.drive_key(&id, &set_label)?;
+        if let Some(key) = &drive_key {
+            // That a drive can't encrypt shows before anything is written.
+            device.set_key(key)?;
+        }
         let state = self.pool.inventory().state().clone();
         let catalog = if is_new {
             self.progress.note("writing new media set label");
@@ -218,20 +224,24 @@ impl<'a> PoolWriter<'a> {
                 return Err(Error::BadAppendPosition { tape: id.label.label_text, file });
             }
             device.encryption_off()?;
-            let written = write_media_set_label(&mut *device, &set_label, None);
+            let key_config = self.key.as_ref().map(PoolKey::label_config);
+            let written = write_media_set_label(&mut *device, &set_label, key_config);
             if written.as_ref().is_err_and(|e| matches!(e.cause(), Error::TapeFull)) {
                 // It takes nothing at all. The next job must not be stopped by it again.
                 self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Damaged))?;
             }
             written.on_tape(&id.label.label_text, MEDIA_SET_LABEL_FILE)?;
             device.sync()?;
+            if let Some(key) = &drive_key {
+                device.set_key(key)?;
+            }
             device.set_cartridge_labels(Some(&id.label.label_text), Some(&set_label.pool))?;
             MediaCatalog::overwrite(&state, &id)?
         } else {
             MediaCatalog::load_for_append(&state, &id)?
         };
-        // Sets of this program are not encrypted by drives.
-        device.assert_encryption(Encryption::Off)?;
+        let encryption = if drive_key.is_some() { Encryption::On } else { Encryption::Off };
+        device.assert_encryption(encryption)?;
         let is_unused = is_new || is_without_catalogs(&mut *device, &catalog, &set_label)?;
         self.catalogs.insert(catalog);
         self.loaded = Some(LoadedTape {
@@ -253,6 +263,18 @@ impl<'a> PoolWriter<'a> {
         }
         self.move_to_end()?;
         Ok(true)
+    }
+
+    /// The key that the drive needs for this set, which must be the pool's.
+    fn drive_key(&self, id: &MediaId, set_label: &MediaSetLabel) -> Result<Option<DriveKey>> {
+        let wanted = set_label.encryption_key_fingerprint.as_deref();
+        if wanted != self.key.as_ref().map(PoolKey::fingerprint) {
+            return Err(Error::WrongMediaSet {
+                tape: id.label.label_text.clone(),
+                reason: "its set is encrypted differently from what the pool asks for now".into(),
+            });
+        }
+        self.key.as_ref().map(|key| key.for_set(&set_label.uuid)).transpose()
     }
 
     /// True if the catalog of this tape knows of snapshots or chunks.

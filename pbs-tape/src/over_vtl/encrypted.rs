@@ -1,0 +1,398 @@
+//! Pools with a key, on drives that really encrypt.
+
+use std::sync::Arc;
+
+use datastore::Datastore;
+use datastore::key::KdfKind;
+use scsi::Sense;
+use uuid::Uuid;
+use vtl::{EncryptionControl, Generation};
+
+use super::*;
+use crate::drive::Encryption;
+use crate::error::Error;
+use crate::format::label::Labels;
+use crate::keys::{KeyStore, drive_key_of_set};
+use crate::loader::read_tape_labels;
+use crate::operations::read_label::read_label;
+use crate::operations::restore_key::{KeyOutcome, restore_key};
+use crate::operations::scan::scan;
+use crate::verify::{VerifyOptions, VerifyReport, VerifyScope, run_verify};
+use crate::write::TapeBackupReport;
+
+const PASSWORD: &[u8] = b"tape password";
+
+/// A datastore, a library, and a pool `p1` with a key.
+struct Encrypted {
+    world: World,
+    library: Library,
+    dir: PathBuf,
+    store: Arc<Datastore>,
+    names: Vec<String>,
+    pool: PoolConfig,
+}
+
+impl Encrypted {
+    fn new() -> Encrypted {
+        Encrypted::in_library(|world| make_library(world, 4, 12 << 20))
+    }
+
+    fn in_library(make: impl FnOnce(&World) -> (Library, PathBuf)) -> Encrypted {
+        let world = World::new();
+        let store = world.store("source");
+        let data: Vec<Vec<u8>> = (0..12).map(|n| noise(n, 1_300_000)).collect();
+        let names = vec![add_snapshot(&store, "", "a", 1_700_000_000, &data)];
+        let (library, dir) = make(&world);
+        let mut pool = PoolConfig::new("p1");
+        pool.encrypt = Some(new_key(world.state.keys()));
+        let this = Encrypted { world, library, dir, store, names, pool };
+        let labelled = barcode_label(&this.world.state, &mut this.station(), Some("p1"), &Silent);
+        assert!(labelled.unwrap().failed.is_empty());
+        this
+    }
+
+    fn station(&self) -> DriveStation {
+        station(&self.world, &self.dir)
+    }
+
+    fn back_up(&self) -> crate::Result<TapeBackupReport> {
+        let options = TapeBackupOptions::new("main");
+        let pool = self.pool.clone();
+        run_backup(&self.world.state, &self.store, pool, &mut self.station(), &options, &Silent)
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.pool.encrypt.as_deref().unwrap()
+    }
+
+    fn labels(&self, label_text: &str) -> Labels {
+        let mut device = self.station().load(label_text, &Silent).unwrap();
+        read_tape_labels(&mut *device).unwrap().unwrap()
+    }
+}
+
+fn new_key(keys: &KeyStore) -> String {
+    // PBKDF2, because scrypt is slow in a test.
+    keys.create(KdfKind::Pbkdf2, PASSWORD, Some("the cupboard".into())).unwrap().to_string()
+}
+
+fn restore(
+    world: &World,
+    drive: &mut DriveStation,
+    set: Uuid,
+    target: &Arc<Datastore>,
+) -> crate::Result<crate::restore::RestoreReport> {
+    let options = RestoreOptions {
+        media_set: set,
+        stores: StoreMap::all_to("target", target.clone()),
+        snapshots: Vec::new(),
+        owner: "root@pam".into(),
+        wait: MediaWait::FOREVER,
+        writers: 2,
+    };
+    run_restore(&world.state, drive, &options, &Silent)
+}
+
+fn verify(world: &World, drive: &mut DriveStation, set: Uuid) -> crate::Result<VerifyReport> {
+    let scope = VerifyScope::Set(set);
+    let options = VerifyOptions { scope, keys: Vec::new(), threads: 2, wait: MediaWait::FOREVER };
+    run_verify(&world.state, drive, &options, &Silent)
+}
+
+fn assert_says_which_key(error: &Error, fingerprint: &str) {
+    let told = error.to_string();
+    assert!(matches!(error.cause(), Error::KeyMissing { .. }), "{told}");
+    for part in [fingerprint, "the cupboard", "tape key restore --drive drive0", "CAP00"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+/// The whole way: written, verified, and read on a machine that has nothing but the cartridges and the password.
+#[test]
+fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_password() {
+    let this = Encrypted::new();
+    let report = this.back_up().unwrap();
+    assert!(report.tapes.len() >= 2, "{report:?}");
+    let (set, first) = (report.media_set_uuid, report.tapes[0].clone());
+
+    // The set label is there for everybody, and carries the locked key.
+    let labels = this.labels(&first);
+    let label = labels.media_set.unwrap();
+    assert_eq!(label.label.encryption_key_fingerprint.as_deref(), Some(this.fingerprint()));
+    let config = label.key_config.unwrap();
+    assert_eq!((&config["hint"], config["kdf"].is_object()), (&"the cupboard".into(), true));
+    // The data is not.
+    let mut device = this.station().load(&first, &Silent).unwrap();
+    let mut block = vec![0; crate::format::BLOCK_BYTES];
+    device.move_to_file(2).unwrap();
+    assert!(device.read_block(&mut block).unwrap_err().is_undecryptable());
+    // The pool's own key is not the drive's.
+    let key = this.world.state.keys().key(this.fingerprint().parse().unwrap()).unwrap().unwrap();
+    device.set_key(&DriveKey::new((*key.key_bytes()).into())).unwrap();
+    device.move_to_file(2).unwrap();
+    assert!(device.read_block(&mut block).is_err());
+    device.set_key(&drive_key_of_set(&key, &set).unwrap()).unwrap();
+    device.move_to_file(2).unwrap();
+    device.read_block(&mut block).unwrap();
+    drop(device);
+
+    let verified = verify(&this.world, &mut this.station(), set).unwrap().into_result().unwrap();
+    assert_eq!((verified.snapshots.len(), verified.tapes.len()), (1, report.tapes.len()));
+
+    // Another machine.
+    let fresh = World::new();
+    let mut drive = station(&fresh, &this.dir);
+    let options =
+        InventoryOptions { read_labels: true, catalog: true, ..InventoryOptions::default() };
+    let found = inventory(&fresh.state, &mut drive, &options, &Silent).unwrap();
+    assert_eq!(found.media.iter().filter(|media| media.uuid.is_some()).count(), 4, "{found:?}");
+    assert!(found.catalogs.is_empty() && !found.failed.is_empty(), "{found:?}");
+    assert!(found.failed.iter().all(|(_, why)| why.contains(this.fingerprint())), "{found:?}");
+    let target = fresh.store_for("target", &this.store);
+    assert_says_which_key(
+        &restore(&fresh, &mut drive, set, &target).unwrap_err(),
+        this.fingerprint(),
+    );
+    assert_says_which_key(&verify(&fresh, &mut drive, set).unwrap_err(), this.fingerprint());
+    drop(drive.load(&first, &Silent).unwrap());
+    let info = read_label(&fresh.state, &mut drive, false, &Silent).unwrap();
+    assert_eq!(info.encryption_key_fingerprint.as_deref(), Some(this.fingerprint()));
+    let options = CatalogOptions { force: true, scan: true };
+    let error = catalog(&fresh.state, &mut drive, options, &Silent).unwrap_err();
+    assert_says_which_key(&error, this.fingerprint());
+
+    // The wrong password changes nothing, the right one brings the key.
+    let mut asked = Vec::new();
+    let mut take = |drive: &mut DriveStation, replace, password: &[u8]| {
+        restore_key(
+            &fresh.state,
+            drive,
+            replace,
+            &mut |fingerprint, hint| {
+                asked.push((fingerprint.to_string(), hint.map(str::to_string)));
+                Ok(password.to_vec())
+            },
+            &Silent,
+        )
+    };
+    let error = take(&mut drive, false, b"not that one").unwrap_err().to_string();
+    assert!(error.contains("wrong passphrase") && error.contains("the cupboard"), "{error}");
+    assert!(fresh.state.keys().list().unwrap().is_empty());
+    let taken = take(&mut drive, false, PASSWORD).unwrap();
+    assert_eq!(
+        (taken.fingerprint.to_string().as_str(), taken.outcome),
+        (this.fingerprint(), KeyOutcome::Restored)
+    );
+    assert_eq!(take(&mut drive, false, PASSWORD).unwrap().outcome, KeyOutcome::Present);
+    assert_eq!(take(&mut drive, true, PASSWORD).unwrap().outcome, KeyOutcome::Replaced);
+    let keys = fresh.state.keys();
+    std::fs::remove_file(keys.folder().join("tape-encryption-keys.json")).unwrap();
+    assert_eq!(take(&mut drive, false, PASSWORD).unwrap().outcome, KeyOutcome::MadeUsable);
+    assert!(asked.iter().all(|(name, hint)| name == this.fingerprint() && hint.is_some()));
+
+    let found = inventory(
+        &fresh.state,
+        &mut drive,
+        &InventoryOptions { catalog: true, ..InventoryOptions::default() },
+        &Silent,
+    )
+    .unwrap();
+    assert!(found.failed.is_empty(), "{found:?}");
+    assert_eq!(found.catalogs.len(), report.tapes.len());
+    let restored = restore(&fresh, &mut drive, set, &target).unwrap().into_result().unwrap();
+    assert_eq!(restored.snapshots_restored.len(), 1);
+    assert_eq!(fingerprint(&this.store, &this.names[0]), fingerprint(&target, &this.names[0]));
+    verify(&fresh, &mut drive, set).unwrap().into_result().unwrap();
+    drop(drive.load(&first, &Silent).unwrap());
+    let options = CatalogOptions { force: true, scan: true };
+    let scanned = catalog(&fresh.state, &mut drive, options, &Silent).unwrap();
+    assert!(scanned.scanned && scanned.damage.is_empty(), "{scanned:?}");
+}
+
+#[test]
+fn a_second_job_goes_on_behind_the_first_and_another_key_begins_a_set() {
+    let mut this = Encrypted::new();
+    let first = this.back_up().unwrap();
+    this.names.push(add_snapshot(&this.store, "", "a", 1_700_000_100, &[noise(77, 9000)]));
+    let second = this.back_up().unwrap();
+    assert_eq!(second.media_set_uuid, first.media_set_uuid);
+    assert_eq!(second.snapshots_written.len(), 1);
+    verify(&this.world, &mut this.station(), first.media_set_uuid).unwrap().into_result().unwrap();
+
+    let old = this.pool.encrypt.replace(new_key(this.world.state.keys()));
+    let third = this.back_up().unwrap();
+    assert_ne!(third.media_set_uuid, first.media_set_uuid);
+    let label = this.labels(&third.tapes[0]).media_set.unwrap().label;
+    assert_eq!(label.encryption_key_fingerprint.as_deref(), Some(this.fingerprint()));
+    assert_ne!(label.encryption_key_fingerprint, old);
+    // The old set is read with the old key.
+    for set in [first.media_set_uuid, third.media_set_uuid] {
+        verify(&this.world, &mut this.station(), set).unwrap().into_result().unwrap();
+    }
+}
+
+#[test]
+fn a_pool_whose_key_is_not_here_writes_nothing() {
+    let mut this = Encrypted::new();
+    let key = this.fingerprint().to_string();
+    this.world.state.keys().remove(key.parse().unwrap()).unwrap();
+    let error = this.back_up().unwrap_err();
+    assert!(
+        matches!(error, Error::UnknownKey { .. }) && error.to_string().contains(&key),
+        "{error}"
+    );
+    assert!(
+        Inventory::load(&this.world.state)
+            .unwrap()
+            .entries()
+            .all(|one| one.id.assigned_set().is_none())
+    );
+    // Garbage for a fingerprint is the same.
+    this.pool.encrypt = Some("not a fingerprint".into());
+    assert!(matches!(this.back_up(), Err(Error::UnknownKey { .. })));
+}
+
+/// LTO-4 drives write LTO-3 cartridges, but not encrypted.
+#[test]
+fn a_cartridge_that_cannot_be_encrypted_is_refused_before_its_set_label() {
+    let this = Encrypted::in_library(|world| {
+        let dir = world.folder.path().join("library");
+        let generation = Generation::Lto4;
+        let options =
+            Options { drives: 1, slots: 4, generation, cartridges: 0, ..Options::default() };
+        let library = Library::create(&dir, &options).unwrap();
+        library.add_cartridge("OLD001L3", Some(12 << 20)).unwrap();
+        (library, dir)
+    });
+    let error = this.back_up().unwrap_err().to_string();
+    assert!(error.contains("LTO-4") && error.contains("drive"), "{error}");
+    assert_eq!(this.labels("OLD001L3").media_set, None);
+}
+
+#[test]
+fn a_drive_whose_library_is_in_charge_is_refused_before_anything_is_written() {
+    let this = Encrypted::new();
+    this.library.set_encryption_control(EncryptionControl::Library { key: None });
+    let error = this.back_up().unwrap_err().to_string();
+    assert!(error.contains("managed"), "{error}");
+    this.library.set_encryption_control(EncryptionControl::Hosts);
+    for n in 1..=4 {
+        assert_eq!(this.labels(&format!("CAP00{n}L8")).media_set, None);
+    }
+}
+
+/// Another host left its key in the drive, for all hosts. No label and no data of ours may be written with it.
+#[test]
+fn a_key_that_another_host_left_is_used_for_nothing() {
+    let this = Encrypted::new();
+    let foreign = || {
+        let mut drive = this.library.drive(0).unwrap();
+        let set = scsi::command::security::SetEncryption::mixed(1, &[9; 32]);
+        while set.send(&mut drive).is_err_and(|e| e.sense().is_some_and(Sense::is_unit_attention)) {
+        }
+        drive
+    };
+    let held = foreign();
+    let report = this.back_up().unwrap();
+    drop(held);
+    let held = foreign();
+    let labels = this.labels(&report.tapes[0]);
+    assert!(labels.media_set.unwrap().key_config.is_some());
+    let set = report.media_set_uuid;
+    verify(&this.world, &mut this.station(), set).unwrap().into_result().unwrap();
+    drop(held);
+    let target = this.world.store_for("target", &this.store);
+    restore(&this.world, &mut this.station(), set, &target).unwrap().into_result().unwrap();
+}
+
+/// After a job, after an ejection and after a crash the drive has no key.
+#[test]
+fn no_key_stays_in_the_drive() {
+    let this = Encrypted::new();
+    // Kept open, so that the drive stays switched on.
+    let mut watch = this.library.drive(0).unwrap();
+    let mut status = move || loop {
+        match scsi::command::security::EncryptionStatus::request(&mut watch) {
+            Ok(status) => return status.is_off(),
+            Err(e) if e.sense().is_some_and(Sense::is_unit_attention) => {}
+            Err(e) => panic!("{e}"),
+        }
+    };
+    let report = this.back_up().unwrap();
+    assert!(status());
+    let text = &report.tapes[0];
+    let key = this.world.state.keys().key(this.fingerprint().parse().unwrap()).unwrap().unwrap();
+    let key = drive_key_of_set(&key, &report.media_set_uuid).unwrap();
+    let mut drive = this.station();
+    let mut device = drive.load(text, &Silent).unwrap();
+    device.set_key(&key).unwrap();
+    assert!(!status());
+    device.eject().unwrap();
+    assert!(status());
+    drop(device);
+    // A job that is killed: nobody is there to remove its key.
+    let mut device = drive.load(text, &Silent).unwrap();
+    device.set_key(&key).unwrap();
+    std::mem::forget(device);
+    assert!(!status());
+    let mut device = drive.open(&Silent).unwrap();
+    assert!(status());
+    device.assert_encryption(Encryption::Off).unwrap();
+}
+
+#[test]
+fn a_tape_is_listed_with_its_key_and_without() {
+    let this = Encrypted::new();
+    let report = this.back_up().unwrap();
+    let list = |world: &World| {
+        let mut drive = station(world, &this.dir);
+        drop(drive.load(&report.tapes[0], &Silent).unwrap());
+        scan(&mut drive, &Silent, |_| {}).unwrap()
+    };
+    let known = list(&this.world);
+    assert!(known.len() > 2 && known.iter().all(|file| file.error.is_none()), "{known:?}");
+    let unknown = list(&World::new());
+    assert_eq!(unknown.len(), known.len(), "{unknown:?}");
+    assert_eq!(unknown[..2], known[..2]);
+    assert!(unknown[2..].iter().all(|file| file.error.is_some()), "{unknown:?}");
+}
+
+#[test]
+fn an_expired_tape_whose_key_is_lost_is_overwritten() {
+    let mut this = Encrypted::new();
+    this.pool.retention = crate::media::Retention::Overwrite;
+    let first = this.back_up().unwrap();
+    let lost = this.fingerprint().parse().unwrap();
+    this.pool.encrypt = Some(new_key(this.world.state.keys()));
+    this.world.state.keys().remove(lost).unwrap();
+    let mut tapes = first.tapes;
+    for n in 1..3 {
+        std::thread::sleep(Duration::from_millis(1100));
+        let data: Vec<Vec<u8>> = (0..12).map(|at| noise(n * 100 + at, 1_300_000)).collect();
+        add_snapshot(&this.store, "", "a", 1_700_001_000 + n as i64, &data);
+        let options = TapeBackupOptions {
+            force_media_set: true,
+            latest_only: true,
+            ..TapeBackupOptions::new("main")
+        };
+        let pool = this.pool.clone();
+        let report = run_backup(
+            &this.world.state,
+            &this.store,
+            pool,
+            &mut this.station(),
+            &options,
+            &Silent,
+        )
+        .unwrap();
+        tapes.extend(report.tapes);
+        verify(&this.world, &mut this.station(), report.media_set_uuid)
+            .unwrap()
+            .into_result()
+            .unwrap();
+    }
+    let count = tapes.len();
+    tapes.sort();
+    tapes.dedup();
+    assert!(tapes.len() < count, "no tape was used twice: {tapes:?}");
+}
