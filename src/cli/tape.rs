@@ -5,6 +5,7 @@ mod barcode_sheet;
 mod changer;
 mod configured;
 pub mod drive;
+mod find;
 mod labels;
 mod matching;
 mod media;
@@ -41,6 +42,7 @@ pub enum TapeCommand {
     AlertFlags(medium::AlertFlagsArgs),
     Inventory(labels::InventoryArgs),
     Catalog(labels::CatalogArgs),
+    Find(find::FindArgs),
     Scan(labels::ScanArgs),
     LoadMedia(station::LoadArgs),
     Unload(station::UnloadArgs),
@@ -67,6 +69,7 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::AlertFlags(args) => medium::alert_flags(places, args),
         TapeCommand::Inventory(args) => labels::inventory(places, args),
         TapeCommand::Catalog(args) => labels::catalog(places, args),
+        TapeCommand::Find(args) => find::run(places, args),
         TapeCommand::Scan(args) => labels::scan(places, args),
         TapeCommand::LoadMedia(args) => station::load(places, args),
         TapeCommand::Unload(args) => station::unload(places, args),

@@ -47,6 +47,21 @@ fn a_datastore_goes_to_tape_and_back() {
         assert_eq!(set_of(field_of_all(&content, field)), BTreeSet::from([value.to_owned()]));
     }
     assert_eq!(text(&content[0]["media-set-name"]), format!("set {set}"));
+
+    // The same catalogs, asked for names.
+    let find = |patterns: &[&str]| -> BTreeSet<String> {
+        let mut arguments = args!["tape", "find"];
+        arguments.extend(patterns.iter().map(|pattern| pattern.into()));
+        let found = world.json(arguments);
+        assert_eq!(set_of(field_of_all(&found, "location")), set_of(vec!["online-lib".to_owned()]));
+        set_of(field_of_all(&found, "snapshot"))
+    };
+    assert_eq!(find(&["*"]), wanted);
+    assert_eq!(find(&["source:host/alpha"]), set_of(vec![ALPHA_1.into(), ALPHA_2.into()]));
+    assert_eq!(find(&["2024-05-02*", "ns/site/ct/*"]).len(), 2);
+    world.fails(args!["tape", "find", "host/beta"], &["no snapshot", "fits"]);
+    let elsewhere = args!["tape", "find", "*", "--pool", "other"];
+    world.fails(elsewhere, &["no snapshot", "fits"]);
     let only = world.json(args!["tape", "media", "content", "--backup-type", "vm"]);
     assert_eq!(field_of_all(&only, "snapshot"), [DISK]);
 

@@ -13,6 +13,7 @@
 
 pub mod catalog;
 pub mod expiry;
+pub mod find;
 pub mod inventory;
 pub mod listing;
 pub mod policy;
