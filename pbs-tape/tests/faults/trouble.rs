@@ -47,9 +47,11 @@ fn damage_stays(world: &mut World<'_>, dice: &Dice, story: &mut String) -> Resul
         };
         story.push_str(&format!("{operation:?}: {:?}\n", world.run(operation)));
     }
-    // Whoever reads the file is told.
     let verified = world.run(Operation::Verify);
     story.push_str(&format!("Verify: {verified:?}\n"));
+    if verified.is_ok() && world.newest_set_is_damaged() {
+        return Err("the verification did not tell of the damage".into());
+    }
     Ok(())
 }
 

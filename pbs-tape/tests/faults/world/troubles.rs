@@ -62,6 +62,12 @@ impl World<'_> {
         self.damage.as_ref().map(|damage| damage.rule().parse().unwrap())
     }
 
+    /// False if jobs have begun another set since.
+    pub fn newest_set_is_damaged(&self) -> bool {
+        let newest = Inventory::load(&self.state).unwrap().latest_set("p1");
+        newest.is_some() && newest == self.damage.as_ref().map(|damage| damage.set)
+    }
+
     /// True if the snapshot needs what lies in the damaged file, and the restore says so.
     pub(super) fn is_lost_and_told(&self, set: Uuid, name: &str, report: &RestoreReport) -> bool {
         let Some(damage) = self.damage.as_ref().filter(|damage| damage.set == set) else {
