@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -64,6 +64,10 @@ model: setup
 bench-memory: setup
 	$(CARGO) build --release --locked
 	python3 benches/memory.py
+
+# How often a modelled LTO-9 drive stops behind modelled slow disks, with and without the buffer.
+bench-feed: setup
+	$(CARGO) run --release --locked -p pbs-tape --example feed_model
 
 # Media catalogs of millions of chunks: making and opening their indexes, looking chunks up.
 TAPES ?= 10

@@ -212,6 +212,9 @@ pub struct Tape {
     /// Media pools by name.
     #[serde(default)]
     pub pool: BTreeMap<String, PoolConfig>,
+    /// How drives are fed.
+    #[serde(default, skip_serializing_if = "FeedConfig::is_default")]
+    pub feed: FeedConfig,
 }
 
 impl Section for Tape {
@@ -248,6 +251,24 @@ pub struct DriveConfig {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// How drives are fed, for all jobs that are not told otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FeedConfig {
+    /// Memory between disk and drive, as `4G`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<String>,
+    /// Threads that read chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<usize>,
+}
+
+impl FeedConfig {
+    fn is_default(&self) -> bool {
+        *self == FeedConfig::default()
+    }
 }
 
 /// One media pool.

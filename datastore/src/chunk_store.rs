@@ -407,10 +407,10 @@ impl ChunkStore {
         })
     }
 
-    /// Inode number of a chunk's file, the order in which chunks lie on the disk, roughly; `None`
-    /// if it is missing.
-    pub fn inode(&self, digest: &Digest) -> Option<u64> {
-        self.storage.meta(&self.path(digest)).ok().map(|meta| meta.inode)
+    /// Length and inode number of a chunk's file, `None` if it is missing. In the order of their inode numbers chunks lie on
+    /// the disk, roughly.
+    pub fn meta(&self, digest: &Digest) -> Option<Meta> {
+        self.storage.meta(&self.path(digest)).ok()
     }
 
     /// The first of the ten names for bad copies of a chunk that is free, or the last one.

@@ -44,6 +44,12 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
     /// Native capacity left in bytes, if the drive tells.
     fn bytes_remaining(&mut self) -> Result<Option<u64>>;
 
+    /// The slowest speed that the drive can write this tape with, in bytes a second, if it is known: with less data it stops
+    /// again and again.
+    fn slowest_bytes_per_s(&mut self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Names of the raised alerts that make going on unsafe.
     fn critical_alerts(&mut self) -> Result<Vec<String>>;
 

@@ -154,7 +154,7 @@ impl Reading<'_> {
                 continue;
             }
             self.progress.advance_bytes(entry.len().saturating_mul(references - 1));
-            let inode = self.store.chunks().inode(&entry.digest).unwrap_or(u64::MAX);
+            let inode = self.store.chunks().meta(&entry.digest).map_or(u64::MAX, |meta| meta.inode);
             work.push(Work { inode, position: *position, references: references as u32 });
         }
         work.sort_unstable_by_key(|work| (work.inode, work.position));

@@ -141,6 +141,11 @@ impl TapeDevice for LtoTape {
         Ok(mib.and_then(|mib| mib.checked_mul(1 << 20)))
     }
 
+    fn slowest_bytes_per_s(&mut self) -> Result<Option<u64>> {
+        let density = self.drive.medium_kind()?.density;
+        Ok(drive::slowest_mb_per_s(density).map(|speed| u64::from(speed) * 1_000_000))
+    }
+
     fn critical_alerts(&mut self) -> Result<Vec<String>> {
         let alerts = self.drive.tape_alerts()?;
         if !alerts.is_critical() {

@@ -33,6 +33,7 @@ mod options;
 mod position;
 mod protection;
 mod ready;
+mod speed;
 mod status;
 
 #[cfg(test)]
@@ -57,6 +58,7 @@ pub use medium::MediumKind;
 pub use options::{BLOCK_BYTES_MAX, OptionChanges, Options};
 pub use position::{Position, Spaced};
 pub use ready::Patience;
+pub use speed::slowest_mb_per_s;
 pub use status::{MemoryAttribute, Status};
 
 /// How much of what we believe about the tape's position holds.

@@ -11,12 +11,15 @@
 //!   cut may have taken.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use datastore::{Digest, Progress};
+use datastore::Progress;
 use uuid::Uuid;
 
-use super::chunk_feed::ChunkFeed;
+use super::feed::{ChunkSource, Known};
 use super::identify::{SetLabel, compare_set_label, is_without_catalogs};
+use super::report::WriterTimes;
 use crate::device::TapeDevice;
 use crate::drive::{DriveKey, Encryption};
 use crate::error::{Error, Result, ResultExt};
@@ -54,16 +57,19 @@ pub struct PoolWriter<'a> {
     progress: &'a dyn Progress,
     wait: MediaWait,
     with_namespaces: bool,
-    catalogs: SetCatalogs,
+    /// Shared with who plans ahead of the writer.
+    known: Arc<Known>,
     loaded: Option<LoadedTape>,
     used: Vec<String>,
     sent_bytes: u64,
+    times: WriterTimes,
 }
 
 struct LoadedTape {
     media: Uuid,
     label_text: String,
     device: Box<dyn TapeDevice>,
+    slowest_bytes_per_s: Option<u64>,
     /// Sent since the last commit.
     uncommitted_bytes: u64,
     /// Taken into the set by this job and still without anything but labels and catalogs.
@@ -104,10 +110,11 @@ impl<'a> PoolWriter<'a> {
             progress,
             wait,
             with_namespaces,
-            catalogs,
+            known: Arc::new(Known::new(catalogs)),
             loaded: None,
             used: Vec::new(),
             sent_bytes: 0,
+            times: WriterTimes::default(),
         })
     }
 
@@ -116,14 +123,9 @@ impl<'a> PoolWriter<'a> {
         &self.pool
     }
 
-    /// True if the set, or this job's pending records, hold the snapshot.
-    pub fn contains_snapshot(&self, store: &str, snapshot: &str) -> bool {
-        self.catalogs.contains_snapshot(store, snapshot)
-    }
-
-    /// The same for a chunk.
-    pub fn contains_chunk(&self, store: &str, digest: &Digest) -> Result<bool> {
-        self.catalogs.contains_chunk(store, digest)
+    /// What the set holds, this job's pending records included.
+    pub fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known)
     }
 
     /// Label texts of the tapes written on, in order.
@@ -134,6 +136,16 @@ impl<'a> PoolWriter<'a> {
     /// Bytes that went to tapes, whole blocks.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// What it spent its time with.
+    pub fn times(&self) -> &WriterTimes {
+        &self.times
+    }
+
+    /// Slowest speed of the drive with the tape that is in it, in bytes a second, if it is known.
+    pub fn drive_slowest(&self) -> Option<u64> {
+        self.loaded.as_ref().and_then(|tape| tape.slowest_bytes_per_s)
     }
 
     /// Makes sure that a writable tape of the set is in the drive, at its end of data.
@@ -157,8 +169,15 @@ impl<'a> PoolWriter<'a> {
                     }
                 )),
             }
+            let began = Instant::now();
+            let is_change = !self.used.is_empty();
             self.put_away()?;
-            if self.load(id)? {
+            let is_loaded = self.load(id)?;
+            if is_change {
+                self.times.changes.count += u64::from(is_loaded);
+                self.times.changes.time += began.elapsed();
+            }
+            if is_loaded {
                 return Ok(());
             }
         }
@@ -243,11 +262,14 @@ impl<'a> PoolWriter<'a> {
         let encryption = if drive_key.is_some() { Encryption::On } else { Encryption::Off };
         device.assert_encryption(encryption)?;
         let is_unused = is_new || is_without_catalogs(&mut *device, &catalog, &set_label)?;
-        self.catalogs.insert(catalog);
+        self.known.catalogs_mut().insert(catalog);
+        // Only for pacing; a drive that does not tell gets all it takes.
+        let slowest_bytes_per_s = device.slowest_bytes_per_s().unwrap_or_default();
         self.loaded = Some(LoadedTape {
             media,
             label_text: id.label.label_text.clone(),
             device,
+            slowest_bytes_per_s,
             uncommitted_bytes: 0,
             is_fresh: is_unused,
         });
@@ -278,8 +300,9 @@ impl<'a> PoolWriter<'a> {
     }
 
     /// True if the catalog of this tape knows of snapshots or chunks.
-    fn lists_data_of(&mut self, media: &Uuid) -> bool {
-        let catalog = self.catalogs.get_mut(media);
+    fn lists_data_of(&self, media: &Uuid) -> bool {
+        let mut catalogs = self.known.catalogs_mut();
+        let catalog = catalogs.get_mut(media);
         catalog.is_some_and(|catalog| !catalog.content().stores().is_empty())
     }
 
@@ -364,7 +387,7 @@ impl<'a> PoolWriter<'a> {
     /// committed before the error goes on.
     pub fn append_chunk_archive(
         &mut self,
-        feed: &mut ChunkFeed,
+        feed: &mut dyn ChunkSource,
         store: &str,
     ) -> Result<ChunksWritten> {
         self.load_writable()?;
@@ -376,6 +399,8 @@ impl<'a> PoolWriter<'a> {
         let mut written = ChunksWritten { chunks: 0, chunk_bytes: 0 };
         let mut early_warning = false;
         let mut interrupted = None;
+        let began = Instant::now();
+        let mut waited = Duration::ZERO;
         let mut write = || -> Result<(Uuid, u64)> {
             let mut archive = ChunkArchiveWriter::new(&mut *tape.device, store, now())?;
             loop {
@@ -383,7 +408,10 @@ impl<'a> PoolWriter<'a> {
                     interrupted = Some(Error::Aborted);
                     break;
                 }
-                let chunk = match feed.take() {
+                let asked = Instant::now();
+                let next = feed.next_chunk();
+                waited += asked.elapsed();
+                let chunk = match next {
                     None => break,
                     Some(Ok(chunk)) => chunk,
                     Some(Err(e)) => {
@@ -416,13 +444,15 @@ impl<'a> PoolWriter<'a> {
         };
         tape_mut(&mut self.loaded)?.uncommitted_bytes += sent_bytes;
         self.sent_bytes += sent_bytes;
-        self.catalog()?.register_chunk_archive(file, uuid, store, &digests)?;
+        self.times.written_bytes += sent_bytes;
+        self.times.writing += began.elapsed().saturating_sub(waited);
+        self.with_catalog(|catalog| catalog.register_chunk_archive(file, uuid, store, &digests))?;
         if let Some(interrupted) = interrupted {
             self.commit()?;
             return Err(interrupted);
         }
         // Full is what could not take all; with nothing left to write the next file will find out.
-        if early_warning && !feed.is_empty() {
+        if early_warning && feed.has_chunk() {
             let tape = tape_mut(&mut self.loaded)?;
             if tape.is_fresh && digests.is_empty() {
                 let tape = tape.label_text.clone();
@@ -467,7 +497,9 @@ impl<'a> PoolWriter<'a> {
             if written.complete {
                 tape.is_fresh = false;
                 let uuid = written.header.uuid;
-                self.catalog()?.register_snapshot(file, uuid, &archive.store, &archive.snapshot)?;
+                self.with_catalog(|catalog| {
+                    catalog.register_snapshot(file, uuid, &archive.store, &archive.snapshot)
+                })?;
                 self.commit_if_due()?;
                 return Ok(());
             }
@@ -505,8 +537,13 @@ impl<'a> PoolWriter<'a> {
     /// Waits until everything is on the medium, then lets the catalog say so.
     pub fn commit(&mut self) -> Result<()> {
         let Some(tape) = &mut self.loaded else { return Ok(()) };
+        let began = Instant::now();
         tape.device.sync()?;
-        self.catalog()?.commit()?;
+        if tape.uncommitted_bytes > 0 {
+            self.times.syncs.count += 1;
+            self.times.syncs.time += began.elapsed();
+        }
+        self.with_catalog(MediaCatalog::commit)?;
         self.tape()?.uncommitted_bytes = 0;
         self.note_bytes_used();
         Ok(())
@@ -554,7 +591,7 @@ impl<'a> PoolWriter<'a> {
         if let Some(tape) = self.loaded.take() {
             self.progress.note(&format!("eject media {}", tape.label_text));
             self.loader.unload(Some(tape.device))?;
-            if let Some(catalog) = self.catalogs.get_mut(&tape.media) {
+            if let Some(catalog) = self.known.catalogs_mut().get_mut(&tape.media) {
                 catalog.settle();
             }
         }
@@ -594,11 +631,17 @@ impl<'a> PoolWriter<'a> {
         tape_mut(&mut self.loaded)
     }
 
-    fn catalog(&mut self) -> Result<&mut MediaCatalog> {
-        let media = tape_mut(&mut self.loaded)?.media;
-        self.catalogs
+    /// Changes the catalog of the tape in the drive.
+    fn with_catalog<R>(
+        &mut self,
+        change: impl FnOnce(&mut MediaCatalog) -> Result<R>,
+    ) -> Result<R> {
+        let media = self.tape()?.media;
+        let mut catalogs = self.known.catalogs_mut();
+        let catalog = catalogs
             .get_mut(&media)
-            .ok_or_else(|| Error::CatalogMissing { tape: media.to_string() })
+            .ok_or_else(|| Error::CatalogMissing { tape: media.to_string() })?;
+        change(catalog)
     }
 }
 

@@ -462,6 +462,23 @@ fn a_damaged_or_missing_blob_fails_its_snapshot_only() {
     }
 }
 
+/// A single chunk.
+struct One(Option<feed::FedChunk>);
+
+impl feed::ChunkSource for One {
+    fn next_chunk(&mut self) -> Option<Result<feed::FedChunk>> {
+        self.0.take().map(Ok)
+    }
+
+    fn put_back(&mut self, chunk: feed::FedChunk) {
+        self.0 = Some(chunk);
+    }
+
+    fn has_chunk(&mut self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// What was registered for a tape is committed before the tape is taken out of the drive, whatever
 /// becomes of the numbers that are only for display.
 #[test]
@@ -480,15 +497,8 @@ fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
         let wait = crate::loader::MediaWait::NONE;
         let mut writer = PoolWriter::start(pool, &mut tapes, &Silent, wait, false, false).unwrap();
         let digest = datastore::Digest::of(&chunks(1)[0]);
-        let list =
-            chunk_feed::ChunkList { archive: "root.pxar.didx".into(), digests: vec![digest] };
-        let mut feed = chunk_feed::ChunkFeed::start(
-            &store,
-            "main:host/a".into(),
-            vec![list],
-            ChunkOrder::Index,
-            1,
-        );
+        let blob = store.chunks().read(&digest).unwrap();
+        let mut feed = One(Some(feed::FedChunk { digest, blob }));
         writer.append_chunk_archive(&mut feed, "main").unwrap();
         let mut inventory = Inventory::load(&world.state).unwrap();
         let id = inventory.find_by_label_text("T01").unwrap().unwrap().id.clone();

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use datastore::Namespace;
 use pbs_tape::loader::MediaWait;
-use pbs_tape::write::{TapeBackupOptions, run_backup};
+use pbs_tape::write::{BufferSize, FeedReport, Rests, TapeBackupOptions, run_backup};
 
 use super::pool;
 use super::station::{self, DriveArg};
 use crate::cli::Outcome;
-use crate::config::{Places, Tape};
-use crate::output::{OutputArgs, OutputFormat, bytes};
+use crate::config::{FeedConfig, Places, Tape};
+use crate::output::{OutputArgs, OutputFormat, bytes, parse_size};
 use crate::progress::Bar;
 use crate::repository;
 
@@ -35,7 +35,7 @@ pub struct BackupArgs {
     /// Only the newest snapshot of each group
     #[arg(long)]
     latest_only: bool,
-    /// Which groups: [include:|exclude:]type:TYPE or group:TYPE/ID; may be repeated
+    /// Which groups: [include:|exclude:] type:TYPE, group:TYPE/ID or regex:EXPRESSION; may be repeated
     #[arg(long, value_name = "FILTER")]
     group_filter: Vec<String>,
     /// Begin a new media set
@@ -50,9 +50,12 @@ pub struct BackupArgs {
     /// Wait for a cartridge that has to be brought, instead of failing
     #[arg(long)]
     wait: bool,
-    /// Threads that read chunks
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    readers: usize,
+    /// Threads that read chunks [default: as many as pay, by measurement]
+    #[arg(long, value_name = "N")]
+    readers: Option<usize>,
+    /// Memory between disk and drive [default: what measurement asks for, at most 4G and a quarter of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    buffer: Option<u64>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -63,7 +66,7 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     let repository = repository::open(places, &args.store)?;
     let namespace: Namespace = args.ns.parse()?;
     let filters = args.group_filter.iter().map(|filter| filter.parse());
-    let options = TapeBackupOptions {
+    let mut options = TapeBackupOptions {
         namespace,
         max_depth: args.max_depth,
         latest_only: args.latest_only,
@@ -71,11 +74,14 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         force_media_set: args.force_media_set,
         eject_media: args.eject_media,
         export_media_set: args.export_media_set,
-        readers: args.readers.clamp(1, 32),
+        readers: readers(args.readers, &tape.feed),
         wait: if args.wait { MediaWait::FOREVER } else { MediaWait::NONE },
         changers: station::changer_names(&tape),
         ..TapeBackupOptions::new(&repository.name)
     };
+    if let Some(bytes) = buffer(args.buffer, &tape.feed)? {
+        options.buffer = BufferSize::Fixed(bytes);
+    }
     let state = station::state(places)?;
     let bar = Arc::new(Bar::bytes("tape backup"));
     let drive = args.drive.drive.clone().or(pool_drive);
@@ -96,8 +102,45 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
             report.tapes.join(" "),
             bytes((report.tape_bytes as f64 / seconds.max(0.001)) as u64),
         ));
+        if report.tape_bytes > 0 {
+            bar.line(&feed_text(&report.feed));
+        }
     }
     args.output.print(&report, |report| report.media_set_uuid.to_string())?;
     let complete = report.snapshots_failed.is_empty();
     Ok(if complete { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+/// How many threads read: as asked, else as configured; `None`: by measurement.
+fn readers(asked: Option<usize>, config: &FeedConfig) -> Option<usize> {
+    asked.or(config.readers).map(|readers| readers.clamp(1, 32))
+}
+
+/// How large the buffer is: as asked, else as configured; `None`: by measurement.
+fn buffer(asked: Option<u64>, config: &FeedConfig) -> Result<Option<u64>> {
+    if asked.is_some() {
+        return Ok(asked);
+    }
+    let configured = config.buffer.as_deref().map(parse_size).transpose();
+    configured.map_err(|e| anyhow!("tape.toml, [feed] buffer: {e}"))
+}
+
+/// How the drive was fed, in a line.
+fn feed_text(feed: &FeedReport) -> String {
+    let rests = |what: &str, rests: Rests| {
+        format!("{what} {} ({:.1} s)", rests.count, rests.time.as_secs_f64())
+    };
+    let rate =
+        |rate: Option<u64>| rate.map_or("-".to_string(), |rate| format!("{}/s", bytes(rate)));
+    format!(
+        "drive stopped: {}, {}, {}; disk {}, drive {}; {} readers, buffer {}, at most {} used",
+        rests("disk too slow", feed.disk_rests),
+        rests("synchronising", feed.drive_rests),
+        rests("tape change", feed.tape_changes),
+        rate(feed.disk_bytes_per_second),
+        rate(feed.drive_bytes_per_second),
+        feed.readers,
+        bytes(feed.buffer_bytes),
+        bytes(feed.buffer_peak_bytes),
+    )
 }

@@ -1,0 +1,139 @@
+//! What a job did, and how well the drive was fed.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::feed::{Feed, Pauses, bytes_per_s};
+use crate::error::{Error, Result};
+
+/// What a job did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TapeBackupReport {
+    /// The set written on.
+    pub media_set_uuid: Uuid,
+    /// Label texts of the tapes written on, in order.
+    pub tapes: Vec<String>,
+    /// Snapshots written.
+    pub snapshots_written: Vec<String>,
+    /// Snapshots that the set had already.
+    pub snapshots_skipped: u64,
+    /// Snapshots that were removed while the job ran.
+    pub snapshots_vanished: Vec<String>,
+    /// Snapshots that could not be read, with the reason.
+    pub snapshots_failed: Vec<(String, String)>,
+    /// Chunks written.
+    pub chunks: u64,
+    /// Bytes of these chunks.
+    pub chunk_bytes: u64,
+    /// Bytes that went to tapes, whole blocks.
+    pub tape_bytes: u64,
+    /// How long it took.
+    #[serde(serialize_with = "seconds")]
+    pub duration: Duration,
+    /// How the drive was fed.
+    pub feed: FeedReport,
+}
+
+impl TapeBackupReport {
+    /// Of a job that has done nothing yet.
+    pub(super) fn new(media_set_uuid: Uuid) -> TapeBackupReport {
+        TapeBackupReport {
+            media_set_uuid,
+            tapes: Vec::new(),
+            snapshots_written: Vec::new(),
+            snapshots_skipped: 0,
+            snapshots_vanished: Vec::new(),
+            snapshots_failed: Vec::new(),
+            chunks: 0,
+            chunk_bytes: 0,
+            tape_bytes: 0,
+            duration: Duration::ZERO,
+            feed: FeedReport::default(),
+        }
+    }
+
+    /// The error that the job should end with, if something failed.
+    pub fn into_result(self) -> Result<TapeBackupReport> {
+        match self.snapshots_failed.first() {
+            None => Ok(self),
+            Some((snapshot, reason)) => Err(Error::Partial {
+                failed: self.snapshots_failed.len(),
+                first: format!("{snapshot}: {reason}"),
+            }),
+        }
+    }
+}
+
+/// How the drive was fed: whether it streamed, and why not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FeedReport {
+    /// The disk did not give enough: the drive was left to rest until the buffer was full again.
+    pub disk_rests: Rests,
+    /// The drive had to write out its own buffer, at a commit point.
+    pub drive_rests: Rests,
+    /// Another tape had to come.
+    pub tape_changes: Rests,
+    /// Bytes a second from the disk while there was room for them; absent for a job too short to tell.
+    pub disk_bytes_per_second: Option<u64>,
+    /// Bytes a second to the drive while it was given any.
+    pub drive_bytes_per_second: Option<u64>,
+    /// Readers at the end.
+    pub readers: usize,
+    /// Size of the buffer at the end.
+    pub buffer_bytes: u64,
+    /// The most that was in it.
+    pub buffer_peak_bytes: u64,
+}
+
+/// How often, and how long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rests {
+    /// How often.
+    pub count: u64,
+    /// All together.
+    #[serde(serialize_with = "seconds", rename = "seconds")]
+    pub time: Duration,
+}
+
+impl From<Pauses> for Rests {
+    fn from(pauses: Pauses) -> Rests {
+        Rests { count: pauses.count, time: pauses.time }
+    }
+}
+
+/// What a writer spent its time with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriterTimes {
+    /// Bytes given to the drive in the time of `writing`.
+    pub written_bytes: u64,
+    /// Waiting for commands that write.
+    pub writing: Duration,
+    /// Writing out the drive's buffer.
+    pub syncs: Pauses,
+    /// Taking tapes out and bringing others.
+    pub changes: Pauses,
+}
+
+impl FeedReport {
+    pub(super) fn new(feed: &Feed<'_>, times: &WriterTimes) -> FeedReport {
+        feed.measured(|gate, readers, buffer_peak_bytes| FeedReport {
+            disk_rests: gate.rests().into(),
+            drive_rests: times.syncs.into(),
+            tape_changes: times.changes.into(),
+            disk_bytes_per_second: gate.disk_bytes_per_s(),
+            drive_bytes_per_second: bytes_per_s(times.written_bytes, times.writing),
+            readers: readers.active(),
+            buffer_bytes: gate.capacity(),
+            buffer_peak_bytes,
+        })
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
