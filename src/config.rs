@@ -284,6 +284,9 @@ pub struct PoolConfig {
     /// How long a media set is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<String>,
+    /// Fingerprint of the key that drives encrypt its media sets with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypt: Option<String>,
     /// How media sets are named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,

@@ -33,6 +33,10 @@ pub enum Which {
     NewKey,
     /// That of a master key's private half.
     MasterKey,
+    /// That of a tape key at hand, or of one that is made.
+    TapeKey,
+    /// The one that a tape key gets.
+    NewTapeKey,
 }
 
 impl Which {
@@ -42,6 +46,8 @@ impl Which {
             Which::Key => "CAPSTAN_ENCRYPTION_PASSWORD",
             Which::NewKey => "CAPSTAN_NEW_ENCRYPTION_PASSWORD",
             Which::MasterKey => "CAPSTAN_MASTER_KEY_PASSWORD",
+            Which::TapeKey => "CAPSTAN_TAPE_KEY_PASSWORD",
+            Which::NewTapeKey => "CAPSTAN_NEW_TAPE_KEY_PASSWORD",
         }
     }
 
@@ -52,18 +58,7 @@ impl Which {
             return Ok(Some(Zeroizing::new(value.into_vec())));
         }
         let Some(path) = std::env::var_os(format!("{variable}_FILE")) else { return Ok(None) };
-        let path = PathBuf::from(path);
-        let mut text = Zeroizing::new(Vec::with_capacity(PASSPHRASE_FILE_BYTES_MAX as usize));
-        File::open(&path)
-            .and_then(|file| file.take(PASSPHRASE_FILE_BYTES_MAX).read_to_end(&mut text))
-            .with_context(|| format!("cannot read {} ({variable}_FILE)", path.display()))?;
-        // The first line: an editor ends it, `printf` may not.
-        let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
-        text.truncate(end);
-        if text.last() == Some(&b'\r') {
-            text.pop();
-        }
-        Ok(Some(text))
+        first_line_of(Path::new(&path)).with_context(|| format!("{variable}_FILE")).map(Some)
     }
 
     /// True if it can be had without asking a person.
@@ -105,6 +100,20 @@ impl Which {
         datastore::key::check_passphrase(&first)?;
         Ok(first)
     }
+}
+
+/// The passphrase in a file: its first line. An editor ends that, `printf` may not.
+pub fn first_line_of(path: &Path) -> Result<Passphrase> {
+    let mut text = Zeroizing::new(Vec::with_capacity(PASSPHRASE_FILE_BYTES_MAX as usize));
+    File::open(path)
+        .and_then(|file| file.take(PASSPHRASE_FILE_BYTES_MAX).read_to_end(&mut text))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
+    text.truncate(end);
+    if text.last() == Some(&b'\r') {
+        text.pop();
+    }
+    Ok(text)
 }
 
 /// Gives a passphrase to a library that asks for one, and its errors in the library's terms.

@@ -401,9 +401,9 @@ pub enum Error {
         tape: String,
         /// Which key.
         fingerprint: String,
-        /// What reminds of its password, from the tape.
+        /// What reminds of its passphrase, from the tape.
         hint: Option<String>,
-        /// The tape carries the key, locked with the password.
+        /// The tape carries the key, locked with the passphrase.
         is_on_tape: bool,
         /// Name of the drive that the tape is in.
         drive: String,
@@ -430,11 +430,11 @@ pub enum Error {
         /// Which key.
         fingerprint: String,
     },
-    /// A key has no password: on tape it would be there for everybody.
+    /// A key has no passphrase: on tape it would be there for everybody.
     #[error(
-        "tape key {fingerprint} is not locked with a password; 'tape key import' locks it with one"
+        "tape key {fingerprint} is not locked with a passphrase; 'tape key import' locks it with one"
     )]
-    KeyWithoutPassword {
+    KeyWithoutPassphrase {
         /// Which key.
         fingerprint: String,
     },

@@ -15,6 +15,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use datastore::key::KdfKind;
 use datastore::{CryptConfig, KeyConfig};
 
+pub use paperkey::PaperArg;
+
 use super::Outcome;
 use crate::config::Places;
 use crate::keys::{self, Passphrase, Which};
@@ -142,7 +144,7 @@ fn fingerprint(key: &KeyConfig) -> String {
 }
 
 /// Reads a file that holds a key in one form or another.
-fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>> {
+pub fn read_text(path: &Path) -> Result<zeroize::Zeroizing<String>> {
     use std::io::Read;
     /// Room for a paper key with its pictures.
     const BYTES_MAX: u64 = 4 << 20;

@@ -6,6 +6,7 @@ mod changer;
 mod configured;
 pub mod drive;
 mod find;
+mod key;
 mod labels;
 mod matching;
 mod media;
@@ -30,6 +31,8 @@ pub enum TapeCommand {
     Drive(drive::DriveCommand),
     #[command(subcommand)]
     Pool(pool::PoolCommand),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     #[command(subcommand)]
     Media(media::MediaCommand),
     Label(labels::LabelArgs),
@@ -58,6 +61,7 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Changer(command) => changer::run(places, command),
         TapeCommand::Drive(command) => drive::run(places, command),
         TapeCommand::Pool(command) => pool::run(places, command),
+        TapeCommand::Key(command) => key::run(places, command),
         TapeCommand::Media(command) => media::run(places, command),
         TapeCommand::Label(args) => labels::label(places, args),
         TapeCommand::BarcodeLabel(args) => labels::barcode_label(places, args),

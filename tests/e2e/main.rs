@@ -17,6 +17,7 @@
 //! * [`drive_key`] - a key in a drive, by hand
 //! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
+//! * [`tape_key`] - pools with a key
 //! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -56,6 +57,7 @@ mod property;
 mod prune;
 mod round_trip;
 mod tape;
+mod tape_key;
 mod tape_verify;
 mod tape_world;
 mod tree;

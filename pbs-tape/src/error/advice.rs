@@ -36,7 +36,7 @@ pub(super) fn about_file(source: &std::io::Error) -> &'static str {
     }
 }
 
-/// What reminds of a key's password, in brackets.
+/// What reminds of a key's passphrase, in brackets.
 pub(super) fn hint(hint: Option<&str>) -> String {
     hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default()
 }
@@ -45,7 +45,7 @@ pub(super) fn hint(hint: Option<&str>) -> String {
 pub(super) fn missing_key(is_on_tape: bool, drive: &str) -> String {
     match is_on_tape {
         true => format!(
-            "'tape key restore --drive {drive}' with this tape in the drive takes it from the tape, with its password; \
+            "'tape key restore --drive {drive}' with this tape in the drive takes it from the tape, with its passphrase; \
              'tape key import' takes it from a copy"
         ),
         false => "'tape key import' takes it from a copy or from paper".to_string(),

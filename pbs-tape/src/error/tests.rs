@@ -66,7 +66,7 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::UnknownKey { fingerprint: text() }, "object"),
         (Error::KeyExists { fingerprint: text() }, "object"),
         (Error::KeyChanged { fingerprint: text() }, "object"),
-        (Error::KeyWithoutPassword { fingerprint: text() }, "object"),
+        (Error::KeyWithoutPassphrase { fingerprint: text() }, "object"),
         (Error::NoKeyOnTape { tape: text(), is_encrypted: true }, "object"),
         (Error::NoKeyOnTape { tape: text(), is_encrypted: false }, "object"),
         (Error::KeysDamaged { path: path(), reason: "short".into() }, "object"),
@@ -161,7 +161,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::UnknownKey { .. }
         | Error::KeyExists { .. }
         | Error::KeyChanged { .. }
-        | Error::KeyWithoutPassword { .. }
+        | Error::KeyWithoutPassphrase { .. }
         | Error::KeyMissing { .. }
         | Error::NoKeyOnTape { .. }
         | Error::KeysDamaged { .. }

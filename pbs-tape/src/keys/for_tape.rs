@@ -12,7 +12,7 @@ use crate::drive::DriveKey;
 use crate::error::{Error, Result};
 use crate::format::label::{Labels, MediaSetLabelOnTape};
 
-/// Rounds of PBKDF2-HMAC-SHA256 between a pool's key and the drive's. The password is 32 random bytes, which need no
+/// Rounds of PBKDF2-HMAC-SHA256 between a pool's key and the drive's. The passphrase is 32 random bytes, which need no
 /// stretching.
 const SET_KEY_ROUNDS: usize = 10;
 
@@ -43,8 +43,8 @@ impl PoolKey {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownKey`] if it is not in the store, [`Error::KeyWithoutPassword`] if it can't be written to tape
-    /// because no password locks it.
+    /// [`Error::UnknownKey`] if it is not in the store, [`Error::KeyWithoutPassphrase`] if it can't be written to tape
+    /// because no passphrase locks it.
     pub fn find(keys: Option<&KeyStore>, fingerprint: &str) -> Result<PoolKey> {
         let unknown = || Error::UnknownKey { fingerprint: fingerprint.to_string() };
         let keys = keys.ok_or_else(unknown)?;
@@ -52,7 +52,7 @@ impl PoolKey {
         let key = keys.key(name)?.ok_or_else(unknown)?;
         let config = keys.config(name)?;
         if !config.is_locked() {
-            return Err(Error::KeyWithoutPassword { fingerprint: fingerprint.to_string() });
+            return Err(Error::KeyWithoutPassphrase { fingerprint: fingerprint.to_string() });
         }
         let label_config = serde_json::to_value(&config)
             .map_err(|e| Error::malformed("key configuration", e.to_string()))?;
@@ -75,7 +75,7 @@ impl PoolKey {
     }
 }
 
-/// What the tape says that reminds of its key's password, fit to be shown: tapes come from anywhere.
+/// What the tape says that reminds of its key's passphrase, fit to be shown: tapes come from anywhere.
 pub fn hint_on_tape(label: &MediaSetLabelOnTape) -> Option<String> {
     let hint = label.key_config.as_ref()?.get("hint")?.as_str()?;
     Some(hint.chars().filter(|c| !c.is_control()).take(HINT_CHARS_MAX).collect())

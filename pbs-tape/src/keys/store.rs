@@ -3,7 +3,7 @@
 //! | file | content | mode |
 //! |---|---|---|
 //! | `tape-encryption-keys.json` | array of `{"fingerprint": "aa:…", "key": "<64 hexadecimal digits>"}`: the keys themselves, for jobs that run without anybody there | 0600 |
-//! | `tape-encryption-key-config.json` | array of key files ([`KeyConfig`]), each with its fingerprint: the same keys locked with a password, as they get on tape and on paper | 0600 |
+//! | `tape-encryption-key-config.json` | array of key files ([`KeyConfig`]), each with its fingerprint: the same keys locked with a passphrase, as they get on tape and on paper | 0600 |
 //! | `.tape-encryption-keys.lck` | held while either is changed | 0660 |
 //!
 //! A missing file is an empty array; the order in it means nothing.
@@ -54,16 +54,16 @@ pub struct KeyStore {
 pub struct KeyInfo {
     /// What it is known by.
     pub fingerprint: Fingerprint,
-    /// How its password locks it: `scrypt` or `pbkdf2`; absent if only the key itself is here.
+    /// How its passphrase locks it: `scrypt` or `pbkdf2`; absent if only the key itself is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kdf: Option<&'static str>,
-    /// What reminds of the password.
+    /// What reminds of the passphrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// When it was made, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// When its password was changed last, RFC 3339.
+    /// When its passphrase was changed last, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
     /// Jobs can read and write with it. False: only the locked key is here; `key import` or `key restore` bring the rest.
@@ -135,7 +135,7 @@ impl KeyStore {
             .configs
             .get(&fingerprint)
             .cloned()
-            .ok_or(Error::KeyWithoutPassword { fingerprint: fingerprint.to_string() })
+            .ok_or(Error::KeyWithoutPassphrase { fingerprint: fingerprint.to_string() })
     }
 
     /// The key itself; `None` if it is not here.
@@ -143,16 +143,16 @@ impl KeyStore {
         Ok(self.load()?.plain.remove(&fingerprint))
     }
 
-    /// Makes a new random key, locked with `password`.
+    /// Makes a new random key, locked with `passphrase`.
     pub fn create(
         &self,
         kdf: KdfKind,
-        password: &[u8],
+        passphrase: &[u8],
         hint: Option<String>,
     ) -> Result<Fingerprint> {
         check_hint(hint.as_deref())?;
-        let config = KeyConfig::generate(kdf, password, hint)?;
-        let key = config.unlock(&mut || Ok(password.to_vec()))?;
+        let config = KeyConfig::generate(kdf, passphrase, hint)?;
+        let key = config.unlock(&mut || Ok(passphrase.to_vec()))?;
         self.insert(&key, config, false)
     }
 
@@ -160,7 +160,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyWithoutPassword`] if `config` is not locked, [`Error::KeyExists`] if the key is here already and
+    /// [`Error::KeyWithoutPassphrase`] if `config` is not locked, [`Error::KeyExists`] if the key is here already and
     /// `replace` is false.
     pub fn insert(
         &self,
@@ -170,7 +170,7 @@ impl KeyStore {
     ) -> Result<Fingerprint> {
         let fingerprint = key.fingerprint();
         if !config.is_locked() {
-            return Err(Error::KeyWithoutPassword { fingerprint: fingerprint.to_string() });
+            return Err(Error::KeyWithoutPassphrase { fingerprint: fingerprint.to_string() });
         }
         check_hint(config.hint.as_deref())?;
         // Old files do not name their key; here it has to have a name.
@@ -201,33 +201,33 @@ impl KeyStore {
         Ok(true)
     }
 
-    /// Locks a key with another password. Tapes, papers and copies made before keep the old one.
+    /// Locks a key with another passphrase. Tapes, papers and copies made before keep the old one.
     ///
-    /// `old_password` is asked for; `None` takes the key that lies here in the clear, for an owner who forgot it.
-    pub fn change_password(
+    /// `old_passphrase` is asked for; `None` takes the key that lies here in the clear, for an owner who forgot it.
+    pub fn change_passphrase(
         &self,
         fingerprint: Fingerprint,
-        old_password: Option<&mut dyn FnMut() -> datastore::Result<Vec<u8>>>,
+        old_passphrase: Option<&mut dyn FnMut() -> datastore::Result<Vec<u8>>>,
         kdf: KdfKind,
-        password: &[u8],
+        passphrase: &[u8],
         hint: Option<String>,
     ) -> Result<()> {
         check_hint(hint.as_deref())?;
         let old = self.config(fingerprint)?;
-        let key = match old_password {
+        let key = match old_passphrase {
             Some(ask) => old.unlock(ask)?,
             None => self
                 .key(fingerprint)?
                 .ok_or(Error::UnknownKey { fingerprint: fingerprint.to_string() })?,
         };
-        let new = old.relock(&key, kdf, password, hint)?;
+        let new = old.relock(&key, kdf, passphrase, hint)?;
         if !new.is_locked() {
-            return Err(Error::KeyWithoutPassword { fingerprint: fingerprint.to_string() });
+            return Err(Error::KeyWithoutPassphrase { fingerprint: fingerprint.to_string() });
         }
         let _lock = self.lock()?;
         let mut content = self.load()?;
         if content.configs.get(&fingerprint) != Some(&old) {
-            // Whoever was faster may have locked it with a password that this caller does not know.
+            // Whoever was faster may have locked it with a passphrase that this caller does not know.
             return Err(Error::KeyChanged { fingerprint: fingerprint.to_string() });
         }
         content.configs.insert(fingerprint, new);

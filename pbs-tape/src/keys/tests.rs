@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::testing::golden;
 
 const FINGERPRINT: &str = "0e:ab:d4:46:0b:6e:b9:ca:34:50:23:de:e2:b7:78:c7:90:e5:4a:16:83:b9:65:9c:0a:57:ae:19:90:90:15:9b";
-/// Made by the reference, password `secret1`, key 000102…1f.
+/// Made by the reference, passphrase `secret1`, key 000102…1f.
 const BY_REFERENCE: &str = r#"{"kdf":{"PBKDF2":{"iter":65535,"salt":"nUVw/IngyJWKkYJDbbnrLeTS54ka5V3MAJmuf8d1nts="}},"created":"2026-11-21T19:19:28+00:00","modified":"2026-11-21T19:19:28+00:00","data":"xN4m8At/KYGyk7me+T/Fwrp/Gsy9frMTPYG9hCQlGT5qZ/eOaLlOnXWcn8zgDYIhQdI4tSHvu5bdz9cNN1gjkw==","fingerprint":"0e:ab:d4:46:0b:6e:b9:ca:34:50:23:de:e2:b7:78:c7:90:e5:4a:16:83:b9:65:9c:0a:57:ae:19:90:90:15:9b","hint":"h"}"#;
 
 fn counting_key() -> CryptConfig {
@@ -95,7 +95,7 @@ fn keys_of_golden_files_are_taken_in() {
     let config = config.unwrap();
     let key = config.unlock(&mut || unreachable!()).unwrap();
     let error = store.insert(&key, config, false).unwrap_err();
-    assert!(matches!(error, Error::KeyWithoutPassword { .. }), "{error}");
+    assert!(matches!(error, Error::KeyWithoutPassphrase { .. }), "{error}");
     assert!(!store.folder().exists(), "nothing was written");
 }
 
@@ -113,12 +113,18 @@ fn a_key_that_is_here_is_replaced_only_when_that_is_asked_for() {
 }
 
 #[test]
-fn a_new_password_locks_the_same_key_and_the_old_one_opens_old_copies() {
+fn a_new_passphrase_locks_the_same_key_and_the_old_one_opens_old_copies() {
     let (_folder, store) = store();
     store.insert(&counting_key(), config(), false).unwrap();
     let change = |old: &'static [u8], new: &[u8]| {
         let mut ask = || Ok(old.to_vec());
-        store.change_password(fingerprint(), Some(&mut ask), KdfKind::Pbkdf2, new, Some("n".into()))
+        store.change_passphrase(
+            fingerprint(),
+            Some(&mut ask),
+            KdfKind::Pbkdf2,
+            new,
+            Some("n".into()),
+        )
     };
     let error = change(b"wrong!", b"secret2").unwrap_err();
     assert!(error.to_string().contains("passphrase") && error.to_string().contains("hint: h"));
@@ -131,14 +137,14 @@ fn a_new_password_locks_the_same_key_and_the_old_one_opens_old_copies() {
     config().unlock(&mut || Ok(b"secret1".to_vec())).unwrap();
 
     // Forgotten: the key itself is here.
-    store.change_password(fingerprint(), None, KdfKind::Scrypt, b"secret3", None).unwrap();
+    store.change_passphrase(fingerprint(), None, KdfKind::Scrypt, b"secret3", None).unwrap();
     let new = store.config(fingerprint()).unwrap();
     new.unlock(&mut || Ok(b"secret3".to_vec())).unwrap();
-    // Without a password it would get on tape in the clear.
-    let error = store.change_password(fingerprint(), None, KdfKind::None, b"", None).unwrap_err();
-    assert!(matches!(error, Error::KeyWithoutPassword { .. }), "{error}");
+    // Without a passphrase it would get on tape in the clear.
+    let error = store.change_passphrase(fingerprint(), None, KdfKind::None, b"", None).unwrap_err();
+    assert!(matches!(error, Error::KeyWithoutPassphrase { .. }), "{error}");
     let error = store.create(KdfKind::None, b"", None).unwrap_err();
-    assert!(matches!(error, Error::KeyWithoutPassword { .. }), "{error}");
+    assert!(matches!(error, Error::KeyWithoutPassphrase { .. }), "{error}");
     let error = store.create(KdfKind::Scrypt, b"four", None).unwrap_err();
     assert!(error.to_string().contains("5 characters"), "{error}");
     let long = Some("x".repeat(65));
@@ -175,7 +181,7 @@ fn a_half_known_key_reads_and_does_not_write() {
     let info = store.info(fingerprint()).unwrap();
     assert_eq!((info.kdf, info.usable), (None, true));
     let error = PoolKey::find(Some(&store), FINGERPRINT).err().unwrap();
-    assert!(matches!(error, Error::KeyWithoutPassword { .. }), "{error}");
+    assert!(matches!(error, Error::KeyWithoutPassphrase { .. }), "{error}");
     store.insert(&counting_key(), config(), false).unwrap();
     assert_eq!(PoolKey::find(Some(&store), FINGERPRINT).unwrap().fingerprint(), FINGERPRINT);
 

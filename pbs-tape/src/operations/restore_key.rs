@@ -1,7 +1,7 @@
 //! Taking a key back from a tape that was encrypted with it.
 //!
-//! The set label is never encrypted and carries the key, locked with the password that it had when the label was written.
-//! So the tape and that password are enough, on a machine that knows nothing of either.
+//! The set label is never encrypted and carries the key, locked with the passphrase that it had when the label was written.
+//! So the tape and that passphrase are enough, on a machine that knows nothing of either.
 
 use datastore::{Fingerprint, KeyConfig, Progress};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::media::StateDir;
 pub enum KeyOutcome {
     /// It was not here.
     Restored,
-    /// It was here only in its locked form, whose password stays the one that it has here.
+    /// It was here only in its locked form, whose passphrase stays the one that it has here.
     MadeUsable,
     /// It was here, and stays as it was.
     Present,
@@ -34,29 +34,29 @@ pub struct RestoredKey {
     pub label_text: String,
     /// The key.
     pub fingerprint: Fingerprint,
-    /// What the tape says that reminds of the password.
+    /// What the tape says that reminds of the passphrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// What became of it.
     pub outcome: KeyOutcome,
 }
 
-/// Asks for the password of a key, given its fingerprint and what reminds of the password.
-pub type AskPassword<'a> = dyn FnMut(&str, Option<&str>) -> datastore::Result<Vec<u8>> + 'a;
+/// Asks for the passphrase of a key, given its fingerprint and what reminds of the passphrase.
+pub type AskPassphrase<'a> = dyn FnMut(&str, Option<&str>) -> datastore::Result<Vec<u8>> + 'a;
 
 /// Opens the key on the tape in the drive, and takes it into the key store.
 ///
-/// `password` is asked with the fingerprint and the hint. A key that is here in its locked form keeps that form, which may
-/// have a newer password than the tape; with `replace` it gets the tape's.
+/// `passphrase` is asked with the fingerprint and the hint. A key that is here in its locked form keeps that form, which may
+/// have a newer passphrase than the tape; with `replace` it gets the tape's.
 ///
 /// # Errors
 ///
-/// [`Error::NoKeyOnTape`]; a wrong password, and a key that is not the one which the label names, as errors of the disk side.
+/// [`Error::NoKeyOnTape`]; a wrong passphrase, and a key that is not the one which the label names, as errors of the disk side.
 pub fn restore_key(
     state: &StateDir,
     loader: &mut dyn MediaLoader,
     replace: bool,
-    password: &mut AskPassword<'_>,
+    passphrase: &mut AskPassphrase<'_>,
     progress: &dyn Progress,
 ) -> Result<RestoredKey> {
     let (_device, labels) = open_and_read_labels(loader, progress)?;
@@ -71,7 +71,7 @@ pub fn restore_key(
     let Some(config) = set.key_config else { return Err(no_key(true)) };
     let config: KeyConfig = serde_json::from_value(config)
         .map_err(|e| Error::malformed("media-set label", format!("its key: {e}")))?;
-    let key = config.unlock(&mut || password(&wanted, hint.as_deref()))?;
+    let key = config.unlock(&mut || passphrase(&wanted, hint.as_deref()))?;
     let fingerprint = key.fingerprint();
     if wanted.parse() != Ok(fingerprint) {
         return Err(Error::malformed(

@@ -20,7 +20,7 @@ use crate::operations::scan::scan;
 use crate::verify::{VerifyOptions, VerifyReport, VerifyScope, run_verify};
 use crate::write::TapeBackupReport;
 
-const PASSWORD: &[u8] = b"tape password";
+const PASSPHRASE: &[u8] = b"tape passphrase";
 
 /// A datastore, a library, and a pool `p1` with a key.
 struct Encrypted {
@@ -73,7 +73,7 @@ impl Encrypted {
 
 fn new_key(keys: &KeyStore) -> String {
     // PBKDF2, because scrypt is slow in a test.
-    keys.create(KdfKind::Pbkdf2, PASSWORD, Some("the cupboard".into())).unwrap().to_string()
+    keys.create(KdfKind::Pbkdf2, PASSPHRASE, Some("the cupboard".into())).unwrap().to_string()
 }
 
 fn restore(
@@ -107,9 +107,9 @@ fn assert_says_which_key(error: &Error, fingerprint: &str) {
     }
 }
 
-/// The whole way: written, verified, and read on a machine that has nothing but the cartridges and the password.
+/// The whole way: written, verified, and read on a machine that has nothing but the cartridges and the passphrase.
 #[test]
-fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_password() {
+fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_passphrase() {
     let this = Encrypted::new();
     let report = this.back_up().unwrap();
     assert!(report.tapes.len() >= 2, "{report:?}");
@@ -161,16 +161,16 @@ fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_password() {
     let error = catalog(&fresh.state, &mut drive, options, &Silent).unwrap_err();
     assert_says_which_key(&error, this.fingerprint());
 
-    // The wrong password changes nothing, the right one brings the key.
+    // The wrong passphrase changes nothing, the right one brings the key.
     let mut asked = Vec::new();
-    let mut take = |drive: &mut DriveStation, replace, password: &[u8]| {
+    let mut take = |drive: &mut DriveStation, replace, passphrase: &[u8]| {
         restore_key(
             &fresh.state,
             drive,
             replace,
             &mut |fingerprint, hint| {
                 asked.push((fingerprint.to_string(), hint.map(str::to_string)));
-                Ok(password.to_vec())
+                Ok(passphrase.to_vec())
             },
             &Silent,
         )
@@ -178,16 +178,16 @@ fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_password() {
     let error = take(&mut drive, false, b"not that one").unwrap_err().to_string();
     assert!(error.contains("wrong passphrase") && error.contains("the cupboard"), "{error}");
     assert!(fresh.state.keys().list().unwrap().is_empty());
-    let taken = take(&mut drive, false, PASSWORD).unwrap();
+    let taken = take(&mut drive, false, PASSPHRASE).unwrap();
     assert_eq!(
         (taken.fingerprint.to_string().as_str(), taken.outcome),
         (this.fingerprint(), KeyOutcome::Restored)
     );
-    assert_eq!(take(&mut drive, false, PASSWORD).unwrap().outcome, KeyOutcome::Present);
-    assert_eq!(take(&mut drive, true, PASSWORD).unwrap().outcome, KeyOutcome::Replaced);
+    assert_eq!(take(&mut drive, false, PASSPHRASE).unwrap().outcome, KeyOutcome::Present);
+    assert_eq!(take(&mut drive, true, PASSPHRASE).unwrap().outcome, KeyOutcome::Replaced);
     let keys = fresh.state.keys();
     std::fs::remove_file(keys.folder().join("tape-encryption-keys.json")).unwrap();
-    assert_eq!(take(&mut drive, false, PASSWORD).unwrap().outcome, KeyOutcome::MadeUsable);
+    assert_eq!(take(&mut drive, false, PASSPHRASE).unwrap().outcome, KeyOutcome::MadeUsable);
     assert!(asked.iter().all(|(name, hint)| name == this.fingerprint() && hint.is_some()));
 
     let found = inventory(

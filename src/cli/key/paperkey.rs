@@ -28,26 +28,34 @@ pub struct PaperkeyArgs {
     #[arg(long)]
     subject: Option<String>,
     /// Form of the paper
-    #[arg(long, value_enum, default_value_t = FormatArg::Text, value_name = "FORMAT")]
-    output_format: FormatArg,
+    #[arg(long, value_enum, default_value_t = PaperArg::Text, value_name = "FORMAT")]
+    output_format: PaperArg,
 }
 
+/// Form of a key on paper.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatArg {
+pub enum PaperArg {
     /// Text with QR codes of block characters
     Text,
     /// A page for a browser
     Html,
 }
 
+impl PaperArg {
+    /// The same in the library's terms.
+    pub fn format(self) -> Format {
+        match self {
+            PaperArg::Text => Format::Text,
+            PaperArg::Html => Format::Html,
+        }
+    }
+}
+
 pub fn run(places: &Places, args: &PaperkeyArgs) -> Result<Outcome> {
     let path = super::existing_key_path(places, args.file.as_deref())?;
     let cannot = || format!("cannot print {}", path.display());
     let document = Document::parse(&super::read_text(&path)?).with_context(cannot)?;
-    let format = match args.output_format {
-        FormatArg::Text => Format::Text,
-        FormatArg::Html => Format::Html,
-    };
+    let format = args.output_format.format();
     print(&document.print(args.subject.as_deref(), format).with_context(cannot)?)?;
     Ok(Outcome::Complete)
 }

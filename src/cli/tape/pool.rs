@@ -5,12 +5,13 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use pbs_tape::keys::KeyStore;
 use pbs_tape::media::pool::TapeOrigin;
 use pbs_tape::media::pool_status::{Expires, PoolStatus, pool_status};
 use pbs_tape::media::{PoolConfig as Pool, Reach};
 
 use super::configured::{self, Listed};
-use super::station;
+use super::{key, station};
 use crate::cli::Outcome;
 use crate::config::{Places, PoolConfig, Tape, check_name};
 use crate::output::{OutputArgs, bytes, table};
@@ -42,6 +43,9 @@ struct Policy {
     /// Names of media sets: strftime of their start, %id% is their UUID
     #[arg(long, value_name = "TEMPLATE")]
     template: Option<String>,
+    /// The key that drives encrypt its media sets with ('capstan tape key list'), or none; another one begins a new set
+    #[arg(long, value_name = "KEY")]
+    encrypt: Option<String>,
     /// Free text
     #[arg(long)]
     comment: Option<String>,
@@ -116,6 +120,7 @@ pub fn to_pool(name: &str, config: &PoolConfig) -> Result<Pool> {
     if let Some(retention) = &config.retention {
         pool.retention = retention.parse()?;
     }
+    pool.encrypt.clone_from(&config.encrypt);
     pool.template.clone_from(&config.template);
     pool.comment.clone_from(&config.comment);
     pool.check()?;
@@ -169,19 +174,28 @@ fn table_of(listed: &[Listed<'_, PoolConfig>]) -> String {
             config.allocation.clone().unwrap_or_else(|| "continue".into()),
             config.retention.clone().unwrap_or_else(|| "keep".into()),
             config.template.clone().unwrap_or_default(),
+            config.encrypt.as_deref().map(|key| key.chars().take(23).collect()).unwrap_or_default(),
             config.comment.clone().unwrap_or_default(),
         ]
     });
-    table(&["name", "drive", "allocation", "retention", "template", "comment"], rows)
+    table(&["name", "drive", "allocation", "retention", "template", "encrypt", "comment"], rows)
 }
 
-fn apply(tape: &mut Tape, name: &str, policy: &Policy) -> Result<()> {
+fn apply(tape: &mut Tape, keys: &KeyStore, name: &str, policy: &Policy) -> Result<()> {
     if let Some(drive) = &policy.drive
         && !tape.drive.contains_key(drive)
     {
         bail!("there is no drive '{drive}'; 'capstan tape drive list' shows the names");
     }
+    let encrypt = match policy.encrypt.as_deref() {
+        None => None,
+        Some("none") => Some(None),
+        Some(key) => Some(Some(keys.find(key)?.to_string())),
+    };
     let config = tape.pool.entry(name.to_owned()).or_default();
+    if let Some(encrypt) = encrypt {
+        config.encrypt = encrypt;
+    }
     let options = [
         (&policy.drive, &mut config.drive),
         (&policy.allocation, &mut config.allocation),
@@ -203,7 +217,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
     check_name("pool", &args.name, 2)?;
     places.change(|tape: &mut Tape| {
         configured::check_new("pool", &tape.pool, &args.name)?;
-        apply(tape, &args.name, &args.policy)
+        apply(tape, &key::store(places), &args.name, &args.policy)
     })?;
     Ok(Outcome::Complete)
 }
@@ -211,7 +225,7 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
 fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
     places.change(|tape: &mut Tape| {
         configured::find("pool", &tape.pool, &args.name)?;
-        apply(tape, &args.name, &args.policy)
+        apply(tape, &key::store(places), &args.name, &args.policy)
     })?;
     Ok(Outcome::Complete)
 }

@@ -11,6 +11,7 @@ use pbs_tape::media::StateDir;
 use pbs_tape::station::{ChangerConfig, DriveConfig, DriveStation};
 use scsi::Address;
 
+use super::key;
 use crate::cli::Outcome;
 use crate::config::{Places, Tape};
 use crate::device::Devices;
@@ -30,7 +31,7 @@ pub struct DriveArg {
 
 /// The folder of inventory, catalogs and locks.
 pub fn state(places: &Places) -> Result<StateDir> {
-    Ok(StateDir::open(places.state.join("tape"))?)
+    Ok(StateDir::open(places.state.join("tape"))?.with_keys(key::store(places)))
 }
 
 /// Finds the drive's configuration: the one named, or the only one.
