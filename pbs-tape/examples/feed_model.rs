@@ -17,7 +17,11 @@ const GIB: u64 = 1 << 30;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gb: u64 = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse())?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{:<36}{:<12}{:>10}{:>18}", "disk", "buffer", "MB/s", "back-hitches/TB")?;
+    writeln!(
+        out,
+        "{:<36}{:<12}{:>10}{:>18}{:>12}",
+        "disk", "buffer", "MB/s", "back-hitches/TB", "held MiB"
+    )?;
     for disk in Disk::ALL {
         let sizes = [
             ("none", None),
@@ -29,10 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let outcome = run(disk, size, gb);
             writeln!(
                 out,
-                "{:<36}{name:<12}{:>10.1}{:>18.1}",
+                "{:<36}{name:<12}{:>10.1}{:>18.1}{:>12}",
                 disk.name,
                 outcome.mb_per_s(),
-                outcome.back_hitches_per_tb()
+                outcome.back_hitches_per_tb(),
+                outcome.peak_bytes >> 20
             )?;
         }
     }

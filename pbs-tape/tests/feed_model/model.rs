@@ -64,7 +64,7 @@ impl Disk {
         let minute = Duration::from_secs(60);
         let in_minute = Duration::from_nanos((from.as_nanos() % minute.as_nanos()) as u64);
         let away = Duration::from_secs(self.away_s).saturating_sub(in_minute);
-        let seeks = self.seek_every > 0 && number % self.seek_every == 0;
+        let seeks = self.seek_every > 0 && number.is_multiple_of(self.seek_every);
         let seek = Duration::from_millis(if seeks { self.seek_ms } else { 0 });
         from + away + seek + Duration::from_micros(CHUNK_BYTES / self.mb_per_s)
     }
