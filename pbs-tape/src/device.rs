@@ -28,6 +28,13 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
     /// Number of the file that the tape stands in or before.
     fn file_number(&mut self) -> Result<u64>;
 
+    /// Number of the block or filemark that the tape stands before, counted from 0 over the whole tape.
+    fn object_number(&mut self) -> Result<u64>;
+
+    /// Moves before the block or filemark of this number. An error that says
+    /// [`is_missing`](crate::drive::Error::is_missing) if the tape ends before.
+    fn move_to_object(&mut self, object: u64) -> Result<()>;
+
     /// Waits until everything written is on the medium.
     fn sync(&mut self) -> Result<()>;
 

@@ -91,6 +91,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An archive of a snapshot can't be read, or does not fit what was asked for.
+    #[error(
+        "archive {archive}: {reason}; 'snapshot files' and 'tape verify' show what a snapshot has and what of it is damaged"
+    )]
+    Archive {
+        /// Its name in the snapshot.
+        archive: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Writing to the medium failed at its physical end.
     #[error(
         "the tape is full: no space left behind early warning; run the job again, it goes on with another tape"

@@ -13,6 +13,7 @@
 //! * [`keys`]: the keys of encrypted tapes;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
+//! * [`mod@extract`]: files straight from tape;
 //! * [`labels_on_paper`]: bar codes to stick on cartridges;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
@@ -22,6 +23,7 @@ mod chunk_workers;
 pub mod device;
 pub mod drive;
 mod error;
+pub mod extract;
 pub mod format;
 #[cfg(test)]
 mod golden;

@@ -5,6 +5,7 @@ mod barcode_sheet;
 mod changer;
 mod configured;
 pub mod drive;
+mod extract;
 mod find;
 mod key;
 mod labels;
@@ -54,6 +55,7 @@ pub enum TapeCommand {
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Extract(extract::ExtractArgs),
 }
 
 pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
@@ -82,5 +84,6 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Backup(args) => backup::run(places, args),
         TapeCommand::Restore(args) => restore::run(places, args),
         TapeCommand::Verify(args) => verify::run(places, args),
+        TapeCommand::Extract(args) => extract::run(places, args),
     }
 }

@@ -57,6 +57,7 @@ mod property;
 mod prune;
 mod round_trip;
 mod tape;
+mod tape_extract;
 mod tape_key;
 mod tape_verify;
 mod tape_world;

@@ -107,6 +107,15 @@ impl TapeDevice for LtoTape {
         Ok(position.file)
     }
 
+    fn object_number(&mut self) -> Result<u64> {
+        Ok(self.drive.position()?.object)
+    }
+
+    fn move_to_object(&mut self, object: u64) -> Result<()> {
+        self.drive.move_to_object(object)?;
+        Ok(())
+    }
+
     fn sync(&mut self) -> Result<()> {
         Ok(self.drive.sync()?)
     }

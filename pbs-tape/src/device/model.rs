@@ -194,6 +194,20 @@ impl TapeDevice for ModelDrive {
             as u64)
     }
 
+    fn object_number(&mut self) -> Result<u64> {
+        Ok(self.position as u64)
+    }
+
+    fn move_to_object(&mut self, object: u64) -> Result<()> {
+        let end = self.medium.lock().unwrap().records.len();
+        if object > end as u64 {
+            self.position = end;
+            return Err(crate::drive::Error::NoSuchObject { drive: "model".into(), object }.into());
+        }
+        self.position = object as usize;
+        Ok(())
+    }
+
     fn sync(&mut self) -> Result<()> {
         Ok(())
     }

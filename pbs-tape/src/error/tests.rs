@@ -14,6 +14,7 @@ fn all() -> Vec<(Error, &'static str)> {
     let mut all = vec![
         (Error::NotLabelled { drive: text() }, "object"),
         (Error::NotBlank { drive: text() }, "object"),
+        (Error::Archive { archive: text(), reason: "too short".into() }, "object"),
         (Error::TapeFull.placed(), "T01"),
         (Error::Block { block: 7, fault: BlockFault::Empty }.placed(), "T01"),
         (Error::UnexpectedEndOfData { blocks: 7 }.placed(), "T01"),
@@ -127,6 +128,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::Unsupported(_)
         | Error::Partial { .. } => false,
         Error::OnTape { .. }
+        | Error::Archive { .. }
         | Error::LabelUnreadable { .. }
         | Error::Io { .. }
         | Error::TapeFull

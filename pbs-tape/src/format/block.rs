@@ -628,6 +628,29 @@ impl io::Read for StreamReader<'_> {
     }
 }
 
+/// A block that was read by itself, out of the middle of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct SingleBlock<'a> {
+    /// Its part of the stream.
+    pub payload: &'a [u8],
+    /// The file ends with it.
+    pub is_last: bool,
+}
+
+/// The block `seq_nr` of a file, read as `bytes` bytes into `block`, with the checks of a reader that came to it from
+/// the beginning.
+pub fn single_block(
+    block: &[u8],
+    bytes: usize,
+    seq_nr: u32,
+) -> Result<SingleBlock<'_>, BlockFault> {
+    let header = check_block(block, bytes, seq_nr)?;
+    // At most the block's length, as was checked.
+    let end = HEADER_BYTES + header.payload_bytes() as usize;
+    let payload = block.get(HEADER_BYTES..end).ok_or(BlockFault::Length { bytes: block.len() })?;
+    Ok(SingleBlock { payload, is_last: header.flags & FLAG_END_OF_STREAM != 0 })
+}
+
 /// Checks a block's header against its place in the file.
 fn check_block(block: &[u8], bytes: usize, seq_nr: u32) -> Result<BlockHeader, BlockFault> {
     if bytes != BLOCK_BYTES {

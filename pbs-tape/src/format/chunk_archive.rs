@@ -33,7 +33,7 @@ const _: () = assert!(ENTRY_HEADER_BYTES == 48);
 /// Early warning is looked at after so many bytes of a blob.
 const SLICE_BYTES: usize = 262_144;
 /// An archive is closed after the entry that pushed the bytes sent above this.
-const ARCHIVE_SENT_BYTES_MAX: u64 = 4 << 30;
+pub(crate) const ARCHIVE_SENT_BYTES_MAX: u64 = 4 << 30;
 /// Longest blob that is taken from tape: 128 MiB of data and the longer of the two headers.
 const BLOB_BYTES_MAX: u64 = (128 << 20) + 44;
 
@@ -48,6 +48,51 @@ struct EntryHeader {
 #[derive(Serialize, Deserialize)]
 struct HeaderData {
     store: String,
+}
+
+/// Bytes of an entry before its blob.
+pub(crate) const ENTRY_HEAD_BYTES: usize = ENTRY_HEADER_BYTES;
+
+/// The head of an entry, read by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryHead {
+    /// Digest of the chunk.
+    pub digest: Digest,
+    /// Length of the blob that follows.
+    pub blob_bytes: u64,
+}
+
+impl EntryHead {
+    /// The head that `bytes` begins with; `None` if it is none.
+    pub fn parse(bytes: &[u8]) -> Option<EntryHead> {
+        let (entry, _) = EntryHeader::read_from_prefix(bytes).ok()?;
+        let blob_bytes = entry.size.get();
+        (entry.magic == ENTRY_MAGIC && blob_bytes <= BLOB_BYTES_MAX)
+            .then_some(EntryHead { digest: Digest(entry.digest), blob_bytes })
+    }
+
+    /// Where the next entry may begin in `bytes`, from `from` on: the magic stands there, or its beginning at the end.
+    pub fn next_candidate(bytes: &[u8], from: usize) -> Option<usize> {
+        let [first, ..] = ENTRY_MAGIC;
+        let mut at = from;
+        loop {
+            let rest = bytes.get(at..)?;
+            at += rest.iter().position(|byte| *byte == first)?;
+            let candidate = bytes.get(at..)?;
+            let len = candidate.len().min(ENTRY_MAGIC.len());
+            if candidate.get(..len) == ENTRY_MAGIC.get(..len) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+}
+
+/// Datastore of the archive whose stream begins with `stream`, and where its first entry begins.
+pub(crate) fn archive_start(stream: &[u8]) -> Result<(String, u64)> {
+    let (data, start) =
+        ContentHeader::at_start::<HeaderData>(stream, ContentKind::ChunkArchiveV1_1)?;
+    Ok((data.store, start as u64))
 }
 
 /// What became of a chunk that was appended.

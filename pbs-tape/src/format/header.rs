@@ -177,6 +177,22 @@ impl ContentHeader {
         ContentHeader::decode(&bytes)
     }
 
+    /// Header and header data from the first bytes of a file's stream; with them, where the content begins. Files of
+    /// chunks have all of it in their first block.
+    pub(crate) fn at_start<T: DeserializeOwned>(
+        stream: &[u8],
+        kind: ContentKind,
+    ) -> Result<(T, usize)> {
+        let short = || Error::malformed(kind.name(), "its first block ends inside its head");
+        let (head, rest) = stream.split_first_chunk::<HEADER_BYTES>().ok_or_else(short)?;
+        let header = ContentHeader::decode(head)?;
+        header.expect(kind)?;
+        let json = rest.get(..header.size as usize).ok_or_else(short)?;
+        let data = serde_json::from_slice(json)
+            .map_err(|e| Error::malformed(kind.name(), format!("header data: {e}")))?;
+        Ok((data, HEADER_BYTES + json.len()))
+    }
+
     /// Reads the JSON that follows the header.
     pub fn read_data<T: DeserializeOwned>(&self, stream: &mut StreamReader<'_>) -> Result<T> {
         let json = self.read_raw_data(stream)?;

@@ -21,6 +21,7 @@ use crate::format::header::ContentKind;
 use crate::format::snapshot_archive::read_snapshot_archive_header;
 use crate::loader::{MediaLoader, check_abort};
 use crate::media::MediaCatalog;
+use crate::media::catalog::DigestSet;
 use crate::media::state::remove_file_if_present;
 use crate::operations::catalog::scan_chunk_archive;
 
@@ -187,12 +188,16 @@ fn chunk_archive(
         return scan_chunk_archive(file, catalog, job.progress);
     };
     let mut damage = Vec::new();
+    let mut on_tape = Vec::new();
     let (result, stored) = store_chunks(target, job.options.writers, job.progress, |sink| {
         loop {
             check_abort(job.progress)?;
             let mut blob = sink.buffer();
             match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
-                Some(digest) => sink.put(digest, blob)?,
+                Some(digest) => {
+                    on_tape.push(digest);
+                    sink.put(digest, blob)?;
+                }
                 None => return Ok(()),
             }
         }
@@ -226,8 +231,9 @@ fn chunk_archive(
         job.progress.note(&format!("File {number}: unterminated, ignored"));
         return Ok(());
     }
-    let mut sound: Vec<Digest> = stored.sound;
-    sound.sort();
+    // In the order of the tape, as the writer registers them: who looks for one chunk goes by it.
+    let is_sound: DigestSet = stored.sound.into_iter().collect();
+    let sound: Vec<Digest> = on_tape.into_iter().filter(|one| is_sound.contains(one)).collect();
     job.progress.note(&format!("File {number}: register {} chunks", sound.len()));
     catalog.register_chunk_archive(number, uuid, &store, &sound)
 }

@@ -14,6 +14,7 @@ mod read_at;
 mod tests;
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use zerocopy::{FromZeros, IntoBytes};
@@ -347,6 +348,22 @@ impl Accessor {
         Ok(found)
     }
 
+    /// What has to be read of which stream for the content of a regular file. Nothing is read for the answer. `None` for
+    /// what is no regular file.
+    #[must_use]
+    pub fn content_range(&self, entry: &Entry) -> Option<(Stream, Range<u64>)> {
+        match entry.kind {
+            EntryKind::File { size, payload_offset: None } => {
+                Some((Stream::Archive, entry.anchor..entry.anchor.saturating_add(size)))
+            }
+            EntryKind::File { size, payload_offset: Some(offset) } => {
+                let end = offset.saturating_add(HEADER_LEN).saturating_add(size);
+                Some((Stream::Payload, offset..end))
+            }
+            _ => None,
+        }
+    }
+
     /// The content of a regular file, or of the file behind a hardlink.
     ///
     /// # Errors
@@ -451,6 +468,22 @@ impl Directory {
         let start = *self.starts.get(index)?;
         let end = self.starts.get(index + 1).copied().unwrap_or(self.goodbye_start);
         Some(self.accessor.child(start, end))
+    }
+
+    /// Where in the archive a child of this name must be, with all that is below it; nothing is read for the answer. Names
+    /// of the same hash make several.
+    #[must_use]
+    pub fn ranges_of(&self, name: &[u8]) -> Vec<Range<u64>> {
+        let wanted = goodbye::hash_name(name);
+        goodbye::positions_of_hash(&self.table, |record| record.hash, wanted)
+            .filter_map(|position| self.table.get(position))
+            .map(|record| {
+                // `child_starts` proved that this does not underflow.
+                let start = self.goodbye_start - record.offset;
+                let behind = self.starts.partition_point(|other| *other <= start);
+                start..self.starts.get(behind).copied().unwrap_or(self.goodbye_start)
+            })
+            .collect()
     }
 
     /// The child of this name.

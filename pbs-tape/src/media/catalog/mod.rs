@@ -18,6 +18,7 @@
 //! * the same rules are checked when records are loaded and when they are added, so that what is
 //!   written can be read.
 
+mod archive_lists;
 mod chunks;
 mod content;
 mod file;
@@ -28,8 +29,9 @@ mod order;
 pub mod record;
 mod snapshot_list;
 
-pub(crate) use content::DigestSet;
+pub use archive_lists::archive_lists;
 pub use content::{CatalogContent, StoreContent};
+pub(crate) use content::{DigestMap, DigestSet};
 pub use file::MediaCatalog;
 pub use log::check_catalog_stream;
 pub use snapshot_list::snapshot_list;
