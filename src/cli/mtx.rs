@@ -49,6 +49,7 @@ enum MtxCommand {
     Previous(PreviousArgs),
     Import(ImportArgs),
     Export(ExportArgs),
+    Position(PositionArgs),
     Exchange(ExchangeArgs),
 }
 
@@ -168,6 +169,14 @@ struct ExportArgs {
     slot: u64,
 }
 
+/// Send the robot before a slot; some libraries open their import/export slots for that
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  capstan mtx -f /dev/sg5 position 17")]
+struct PositionArgs {
+    /// Number of the slot, from 1
+    slot: u64,
+}
+
 /// Not there: tell what to do instead of exchanging two cartridges
 #[derive(Debug, Args)]
 #[command(after_help = "Instead:\n  capstan mtx transfer 3 9\n  capstan mtx transfer 5 3\n  \
@@ -193,6 +202,7 @@ pub fn run(places: &Places, args: &MtxArgs) -> Result<Outcome> {
         MtxCommand::Inventory(InventoryArgs { first, last }) => {
             drop(robot()?.inventory(first.zip(*last))?);
         }
+        MtxCommand::Position(PositionArgs { slot }) => robot()?.position(*slot)?,
         MtxCommand::Inquiry(_) => show_inquiry(&robot()?, args.mtx_format, output)?,
         MtxCommand::Load(LoadArgs { slot, drive }) => {
             let operation = Operation::Load { tape: Which::Slot(*slot), drive: *drive };

@@ -242,6 +242,11 @@ impl Robot {
         Ok(status)
     }
 
+    /// Sends the robot before a slot.
+    pub fn position(&self, slot: u64) -> Result<()> {
+        Ok(self.open()?.position(slot)?)
+    }
+
     /// Lends the library to an operation on the inventory.
     pub fn lend<T>(&self, what: impl FnOnce(&mut Library<'_>) -> pbs_tape::Result<T>) -> Result<T> {
         let name = self.name.as_deref().context("the changer is not configured")?;

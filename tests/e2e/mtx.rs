@@ -84,6 +84,9 @@ fn mtx_moves_and_its_text_parses_as_that_of_mtx() {
     assert_eq!(robot.slot(5), "CAP002L8");
     world.run(robot.mtx(args!["import"])).says_on_stdout(&["slot 14 to slot 2"]);
     world.run(robot.mtx(args!["export", "2"])).says_on_stdout(&["slot 2 to slot 13"]);
+    let before = robot.world.json(robot.mtx(args!["status"]));
+    world.run(robot.mtx(args!["position", "13"]));
+    assert_eq!(robot.world.json(robot.mtx(args!["status"])), before, "the robot took something");
     world.run(robot.mtx(args!["inventory"]));
     world.run(robot.mtx(args!["inventory", "1", "3"]));
     world.run(robot.mtx(args!["inquiry", "--mtx-format"])).says_on_stdout(&["Medium Changer"]);

@@ -1,4 +1,4 @@
-//! What keeps a library in order: inventory, the lock of the import/export station, a cartridge left in the arm.
+//! What keeps a library in order: inventory, where the robot stands, the lock of the import/export station, a cartridge left in the arm.
 
 use scsi::command::{element as smc, unit};
 
@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::status::Status;
 
 const INVENTORY: &str = "taking inventory";
+const POSITIONING: &str = "sending the robot to a slot";
 
 impl Changer {
     /// Has the library look at every element again.
@@ -39,6 +40,16 @@ impl Changer {
             Err(source) => Err(self.failed(INVENTORY, source)),
             Ok(()) => self.status(),
         }
+    }
+
+    /// Sends the robot before a slot, where it takes nothing. Some libraries open their import/export station for that.
+    pub fn position(&mut self, slot: u64) -> Result<()> {
+        let status = self.status()?;
+        let destination = self.slot_of(&status, slot)?.element_address;
+        // Address 0 is the default arm of a library that names none.
+        let arm = status.transports.first().map_or(0, |arm| arm.element_address);
+        smc::position(&mut self.transport, arm, destination)
+            .map_err(|source| self.failed(POSITIONING, source))
     }
 
     /// Locks the import/export station against hands, or unlocks it. Not every library enforces it, so nothing

@@ -451,6 +451,24 @@ fn the_station_is_locked_and_unlocked() {
 }
 
 #[test]
+fn the_robot_goes_before_a_slot_and_takes_nothing() {
+    use scsi::command::element::position_cdb;
+    let (mut script, mut changer) = open();
+    let model = Model::new();
+    let arm = 1;
+    model.expect_status(&mut script);
+    script.expect_good(&position_cdb(arm, 1025));
+    changer.position(2).unwrap();
+    model.expect_status(&mut script);
+    script.expect_check(&position_cdb(arm, 1024), Sense::INVALID_OPCODE);
+    let refused = changer.position(1).unwrap_err().to_string();
+    assert!(refused.contains("sending the robot to a slot"), "{refused}");
+    // Nothing is sent for a slot that is not there.
+    model.expect_status(&mut script);
+    assert!(changer.position(99).is_err());
+}
+
+#[test]
 fn inventory_of_some_slots() {
     use scsi::command::element::{initialize_cdb, initialize_range_cdb};
     let (mut script, mut changer) = open();

@@ -1,4 +1,4 @@
-//! Media changers (SMC-3): READ ELEMENT STATUS, MOVE MEDIUM, INITIALIZE ELEMENT STATUS.
+//! Media changers (SMC-3): READ ELEMENT STATUS, MOVE MEDIUM, POSITION TO ELEMENT, INITIALIZE ELEMENT STATUS.
 //!
 //! Reply of READ ELEMENT STATUS:
 //!
@@ -278,6 +278,19 @@ pub fn move_medium(
     destination: u16,
 ) -> Result<(), Error> {
     send(transport, &move_cdb(arm, source, destination), timeout::MOVE_MEDIUM)
+}
+
+/// POSITION TO ELEMENT: the transport element `transport` goes before the element `destination` and takes nothing
+/// (SMC-3, POSITION TO ELEMENT command).
+pub const fn position_cdb(transport: u16, destination: u16) -> Cdb {
+    let [t0, t1] = transport.to_be_bytes();
+    let [d0, d1] = destination.to_be_bytes();
+    Cdb::new([opcode::POSITION_TO_ELEMENT, 0, t0, t1, d0, d1, 0, 0, 0, 0])
+}
+
+/// Sends the robot before an element.
+pub fn position(transport: &mut dyn Transport, arm: u16, destination: u16) -> Result<(), Error> {
+    send(transport, &position_cdb(arm, destination), timeout::MOVE_MEDIUM)
 }
 
 /// INITIALIZE ELEMENT STATUS: the library looks at every element again (SMC-3 §6.4).

@@ -195,6 +195,14 @@ fn a_short_transfer_says_what_is_missing() {
 }
 
 #[test]
+fn a_position_names_the_arm_and_the_element() {
+    let mut script = crate::testing::Script::new();
+    assert_eq!(&*position_cdb(0x0102, 0x0304), &[0x2b, 0, 1, 2, 3, 4, 0, 0, 0, 0]);
+    script.expect_good(&position_cdb(1, 1024));
+    position(&mut script, 1, 1024).unwrap();
+}
+
+#[test]
 fn a_range_of_elements_is_looked_at_by_the_code_that_the_library_knows() {
     use crate::sense::Sense;
     let mut script = crate::testing::Script::new();
