@@ -1,5 +1,7 @@
 //! What the buffer between disk and drive is worth, on models of both. `make bench-feed` prints the whole table.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod model;
 
 use model::{Disk, run};
@@ -8,7 +10,7 @@ use pbs_tape::write::BufferSize;
 const GIB: u64 = 1 << 30;
 
 fn disk(name: &str) -> Disk {
-    Disk::ALL.into_iter().find(|disk| disk.name.starts_with(name)).expect(name)
+    Disk::ALL.into_iter().find(|disk| disk.name.starts_with(name)).unwrap()
 }
 
 /// The disk of the issue: 100 MB/s with a seek of 8 ms before each chunk.
