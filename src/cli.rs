@@ -5,6 +5,7 @@ mod catalog;
 mod changer;
 mod confirm;
 mod datastore;
+mod file_options;
 mod group;
 mod iscsi;
 mod key;

@@ -11,6 +11,7 @@ use client::restore::{self, Options, Target};
 use client::session::RestoreSession;
 
 use super::Outcome;
+use super::file_options::FileOptionsArgs;
 use super::place::SnapshotArgs;
 use crate::config::Places;
 use crate::keys;
@@ -42,24 +43,8 @@ pub struct RestoreArgs {
     /// Only what matches; may be repeated, the last match decides, '!' leaves out again
     #[arg(long, value_name = "PATTERN")]
     pattern: Vec<String>,
-    /// Restore into folders that exist
-    #[arg(long)]
-    allow_existing_dirs: bool,
-    /// Replace files and links that exist
-    #[arg(long)]
-    overwrite: bool,
-    /// Do not restore owners
-    #[arg(long)]
-    ignore_ownership: bool,
-    /// Do not restore permissions
-    #[arg(long)]
-    ignore_permissions: bool,
-    /// Do not restore extended attributes
-    #[arg(long)]
-    ignore_xattrs: bool,
-    /// Do not restore access control lists
-    #[arg(long)]
-    ignore_acls: bool,
+    #[command(flatten)]
+    files: FileOptionsArgs,
     /// Go on when a device cannot be made
     #[arg(long)]
     ignore_extract_device_errors: bool,
@@ -86,24 +71,16 @@ pub fn run(places: &Places, args: &RestoreArgs) -> Result<Outcome> {
     let options = Options {
         key,
         workers: super::threads(args.threads),
-        overwrite: args.overwrite,
+        overwrite: args.files.overwrite,
         archive: pxar::extract::Options {
             patterns,
-            allow_existing_dirs: args.allow_existing_dirs || args.overwrite,
-            overwrite_files: args.overwrite,
-            overwrite_symlinks: args.overwrite,
-            overwrite_hardlinks: args.overwrite,
-            ownership: !args.ignore_ownership,
-            permissions: !args.ignore_permissions,
-            xattrs: !args.ignore_xattrs,
-            acls: !args.ignore_acls,
             ignore_device_errors: args.ignore_extract_device_errors,
             on_error: if args.keep_going {
                 pxar::extract::OnError::Continue
             } else {
                 pxar::extract::OnError::Abort
             },
-            ..pxar::extract::Options::default()
+            ..args.files.options()
         },
     };
     let bar = Bar::quiet("restore");

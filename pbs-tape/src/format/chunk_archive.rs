@@ -176,7 +176,7 @@ enum Place {
 impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
     /// Reads the header data of the archive that `header` opened.
     pub fn new(stream: &'s mut StreamReader<'a>, header: &ContentHeader) -> Result<Self> {
-        header.expect(ContentKind::ChunkArchiveV1_1)?;
+        header.must_be(ContentKind::ChunkArchiveV1_1)?;
         let data: HeaderData = header.read_data(stream)?;
         Ok(ChunkArchiveReader { stream, store: data.store, cut: None, place: Place::Header })
     }

@@ -186,7 +186,7 @@ impl ContentHeader {
         let short = || Error::malformed(kind.name(), "its first block ends inside its head");
         let (head, rest) = stream.split_first_chunk::<HEADER_BYTES>().ok_or_else(short)?;
         let header = ContentHeader::decode(head)?;
-        header.expect(kind)?;
+        header.must_be(kind)?;
         let json = rest.get(..header.size as usize).ok_or_else(short)?;
         let data = serde_json::from_slice(json)
             .map_err(|e| Error::malformed(kind.name(), format!("header data: {e}")))?;
@@ -248,7 +248,7 @@ impl ContentHeader {
         })
     }
 
-    pub(crate) fn expect(&self, kind: ContentKind) -> Result<()> {
+    pub(crate) fn must_be(&self, kind: ContentKind) -> Result<()> {
         if self.kind == kind {
             Ok(())
         } else {

@@ -175,7 +175,7 @@ pub fn read_media_label(source: &mut dyn BlockSource) -> Result<Option<MediaLabe
         Opened::EndOfData => return Ok(None),
     };
     let header = ContentHeader::read(&mut stream)?;
-    header.expect(ContentKind::MediaLabel)?;
+    header.must_be(ContentKind::MediaLabel)?;
     let label: MediaLabel = header.read_data(&mut stream)?;
     stream.expect_end("media label")?;
     Ok(Some(label))
@@ -189,7 +189,7 @@ pub fn read_media_set_label(source: &mut dyn BlockSource) -> Result<Option<Media
         Opened::EndOfData => return Ok(None),
     };
     let header = ContentHeader::read(&mut stream)?;
-    header.expect(ContentKind::MediaSetLabel)?;
+    header.must_be(ContentKind::MediaSetLabel)?;
     let raw: RawMediaSetLabel = header.read_data(&mut stream)?;
     stream.expect_end("media-set label")?;
     Ok(Some(MediaSetLabelOnTape {

@@ -125,9 +125,9 @@ fn one_file(
     let TapeFile { number, header, stream } = file;
     let uuid = header.uuid;
     let mut is_sound = true;
+    let file = TapeFile { number, header, stream: &mut *stream };
     let content = match header.kind {
         ContentKind::ChunkArchiveV1_1 => {
-            let file = TapeFile { number, header, stream: &mut *stream };
             let chunks = chunk_archive(job, file, tape, text, ledger);
             chunks.map(|(content, sound)| {
                 is_sound = sound;
@@ -135,17 +135,12 @@ fn one_file(
             })
         }
         ContentKind::SnapshotArchiveV1_1 | ContentKind::SnapshotArchiveV1_2 => {
-            let file = TapeFile { number, header, stream: &mut *stream };
             snapshot_archive(job, file, tape, text, ledger)
         }
         ContentKind::CatalogArchiveV1_0 | ContentKind::CatalogArchiveV1_1 => {
-            let file = TapeFile { number, header, stream: &mut *stream };
             catalog_archive(job, file, tape, text, ledger)
         }
-        ContentKind::MediaLabel | ContentKind::MediaSetLabel => {
-            let file = TapeFile { number, header, stream: &mut *stream };
-            label(file, ledger.tapes.get(tape))
-        }
+        ContentKind::MediaLabel | ContentKind::MediaSetLabel => label(file, ledger.tapes.get(tape)),
         kind => Err(Error::UnexpectedContent { expected: "archive", found: kind.name() }),
     }?;
     // Readers put up with it, so it costs nothing; but it is not what was written.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::common::noise;
 use crate::map::{BLOCK, File, HEADER, Kind, Map, PAYLOAD, Place, find};
-use crate::world::{Copy, noise};
+use crate::world::Copy;
 
 /// Damage that was made.
 pub struct Harm {

@@ -15,6 +15,8 @@
     reason = "helpers of tests fail the test"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod harm;
 mod log;
 mod map;

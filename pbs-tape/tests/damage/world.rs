@@ -24,26 +24,11 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use vtl::{Library, Options};
 
+use crate::common::{allow_chunk, copy_folder, memory_folder, noise};
 use crate::log::Log;
 use crate::map::Map;
 
 const STORE: &str = "main";
-
-fn memory_folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-/// Bytes that do not compress and are the same in each run.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut value = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        value ^= value << 13;
-        value ^= value >> 7;
-        value ^= value << 17;
-        (value >> 32) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
 
 fn open_store(path: &Path, digests: &[Digest]) -> Arc<Datastore> {
     std::fs::create_dir_all(path.join(".chunks")).unwrap();
@@ -53,10 +38,6 @@ fn open_store(path: &Path, digests: &[Digest]) -> Arc<Datastore> {
         allow_chunk(&store, digest);
     }
     store
-}
-
-fn allow_chunk(store: &Datastore, digest: &Digest) {
-    std::fs::create_dir_all(store.chunks().path(digest).parent().unwrap()).unwrap();
 }
 
 struct Emulated;
@@ -83,19 +64,6 @@ fn station(state: &StateDir, dir: &Path) -> DriveStation {
     };
     let wait = Duration::from_millis(10);
     DriveStation::open(state, config, Arc::new(Emulated), Arc::new(Silent), wait).unwrap()
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// The sound set.

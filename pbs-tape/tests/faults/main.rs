@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod dice;
 mod matrix;
 mod power;

@@ -11,6 +11,8 @@ use std::time::Duration;
 use scsi::{Data, Error, Reply, Transport};
 use tempfile::TempDir;
 
+use crate::common::copy_folder;
+
 enum Supply {
     On,
     /// Commands until it goes.
@@ -61,19 +63,6 @@ impl Power {
                 *left -= 1;
                 true
             }
-        }
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

@@ -12,35 +12,17 @@ use datastore::snapshot::{GroupWriter, SnapshotWriter};
 use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
 use tempfile::TempDir;
 
+use crate::common::{allow_chunk, memory_folder, noise};
+
 /// Name of the datastore on tape.
 pub const STORE: &str = "main";
 /// Files of a snapshot and the digests of their contents.
 pub type Print = Vec<(String, Digest)>;
 
-/// Bytes that do not compress and are the same in each run.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut value = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        value ^= value << 13;
-        value ^= value >> 7;
-        value ^= value << 17;
-        (value >> 32) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-pub fn memory_folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 pub fn open_store(path: &Path) -> Arc<Datastore> {
     std::fs::create_dir_all(path.join(".chunks")).unwrap();
     let options = StoreOptions { sync_level: SyncLevel::None, ..StoreOptions::default() };
     Datastore::open(path, &options).unwrap()
-}
-
-pub fn allow_chunk(store: &Datastore, digest: &Digest) {
-    std::fs::create_dir_all(store.chunks().path(digest).parent().unwrap()).unwrap();
 }
 
 pub fn fingerprint(store: &Arc<Datastore>, name: &str) -> Result<Print, datastore::Error> {

@@ -28,8 +28,9 @@ use vtl::faults::FaultPlan;
 use vtl::{ElementKind, Library, Options};
 
 use self::troubles::DamagedFile;
+use crate::common::{allow_chunk, memory_folder};
 use crate::power::{Power, Powered};
-use crate::source::{GROUPS, STORE, Source, allow_chunk, fingerprint, memory_folder, open_store};
+use crate::source::{GROUPS, STORE, Source, fingerprint, open_store};
 
 /// An operation of the tape side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

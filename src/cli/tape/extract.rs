@@ -14,6 +14,7 @@ use pbs_tape::loader::MediaWait;
 use super::pool;
 use super::station::{self, DriveArg};
 use crate::cli::Outcome;
+use crate::cli::file_options::FileOptionsArgs;
 use crate::config::{Places, Tape};
 use crate::keys;
 use crate::output::{OutputArgs, OutputFormat, bytes, table};
@@ -68,24 +69,8 @@ pub struct ExtractArgs {
     /// Most GiB of chunks in it
     #[arg(long, value_name = "GIB", default_value_t = 16)]
     spool_gib: u64,
-    /// Extract into folders that exist
-    #[arg(long)]
-    allow_existing_dirs: bool,
-    /// Replace files and links that exist
-    #[arg(long)]
-    overwrite: bool,
-    /// Do not restore owners
-    #[arg(long)]
-    ignore_ownership: bool,
-    /// Do not restore permissions
-    #[arg(long)]
-    ignore_permissions: bool,
-    /// Do not restore extended attributes
-    #[arg(long)]
-    ignore_xattrs: bool,
-    /// Do not restore access control lists
-    #[arg(long)]
-    ignore_acls: bool,
+    #[command(flatten)]
+    files: FileOptionsArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -132,10 +117,15 @@ pub fn run(places: &Places, args: &ExtractArgs) -> Result<Outcome> {
     }
     let path = PathBuf::from(&args.to);
     let mut stdout = std::io::stdout().lock();
+    // What cannot be restored is named, and the rest comes.
+    let options = pxar::extract::Options {
+        on_error: pxar::extract::OnError::Continue,
+        ..args.files.options()
+    };
     let target = if to_stream {
         ExtractTarget::Stream(&mut stdout)
     } else {
-        ExtractTarget::Folder { path: &path, options: file_options(args) }
+        ExtractTarget::Folder { path: &path, options }
     };
     let report = extraction.run(&wanted, target).with_context(failed)?;
     drop(stdout);
@@ -145,21 +135,6 @@ pub fn run(places: &Places, args: &ExtractArgs) -> Result<Outcome> {
         tell(&bar, &report);
     }
     Ok(if report.lost.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
-}
-
-fn file_options(args: &ExtractArgs) -> pxar::extract::Options {
-    pxar::extract::Options {
-        allow_existing_dirs: args.allow_existing_dirs || args.overwrite,
-        overwrite_files: args.overwrite,
-        overwrite_symlinks: args.overwrite,
-        overwrite_hardlinks: args.overwrite,
-        ownership: !args.ignore_ownership,
-        permissions: !args.ignore_permissions,
-        xattrs: !args.ignore_xattrs,
-        acls: !args.ignore_acls,
-        on_error: pxar::extract::OnError::Continue,
-        ..pxar::extract::Options::default()
-    }
 }
 
 fn tell(bar: &Bar, report: &ExtractReport) {

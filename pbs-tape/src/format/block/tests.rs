@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::device::TapeDevice;
 use crate::device::model::{Medium, ModelDrive, Record};
+use crate::error::Error;
 
 fn written(data: &[u8], incomplete: bool) -> ModelDrive {
     let mut drive = ModelDrive::new(Medium::default());
@@ -179,7 +180,7 @@ proptest! {
         drive.rewind().unwrap();
         let mut stream = open(&mut drive);
         let mut back = Vec::new();
-        io::Read::read_to_end(&mut stream, &mut back).unwrap();
+        std::io::Read::read_to_end(&mut stream, &mut back).unwrap();
         prop_assert!(back == all);
     }
 

@@ -33,16 +33,7 @@ impl World {
     }
 
     fn put_into_set(&self, media: &Uuid, set: Uuid, seq_nr: u64, ctime: i64) {
-        let mut inventory = Inventory::load(&self.state).unwrap();
-        let mut id = inventory.get(media).unwrap().id.clone();
-        id.media_set_label = Some(MediaSetLabel {
-            ctime,
-            encryption_key_fingerprint: None,
-            pool: "p1".into(),
-            seq_nr,
-            uuid: set,
-        });
-        inventory.store(id, false).unwrap();
+        crate::testing::put_into_set(&self.state, media, set, seq_nr, ctime);
     }
 
     fn status(&self, media: &Uuid, status: MediaStatus) {
