@@ -1,6 +1,7 @@
 //! Pools with a key, on drives that really encrypt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datastore::Datastore;
 use datastore::key::KdfKind;
@@ -76,6 +77,13 @@ fn new_key(keys: &KeyStore) -> String {
     keys.create(KdfKind::Pbkdf2, PASSPHRASE, Some("the cupboard".into())).unwrap().to_string()
 }
 
+/// A key that is missing is not waited for, whatever the patience with tapes; which has an end here, so that a fault fails the
+/// test instead of holding it up.
+const PATIENT: MediaWait = MediaWait {
+    retry_every: Duration::from_millis(100),
+    give_up_after: Some(Duration::from_secs(30)),
+};
+
 fn restore(
     world: &World,
     drive: &mut DriveStation,
@@ -87,7 +95,7 @@ fn restore(
         stores: StoreMap::all_to("target", target.clone()),
         snapshots: Vec::new(),
         owner: "root@pam".into(),
-        wait: MediaWait::FOREVER,
+        wait: PATIENT,
         writers: 2,
     };
     run_restore(&world.state, drive, &options, &Silent)
@@ -95,7 +103,7 @@ fn restore(
 
 fn verify(world: &World, drive: &mut DriveStation, set: Uuid) -> crate::Result<VerifyReport> {
     let scope = VerifyScope::Set(set);
-    let options = VerifyOptions { scope, keys: Vec::new(), threads: 2, wait: MediaWait::FOREVER };
+    let options = VerifyOptions { scope, keys: Vec::new(), threads: 2, wait: PATIENT };
     run_verify(&world.state, drive, &options, &Silent)
 }
 

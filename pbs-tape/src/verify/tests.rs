@@ -295,6 +295,27 @@ fn a_catalog_that_knows_less_is_a_difference() {
     );
 }
 
+/// No catalog knows of the catalog at the end of a job. If the tape was cut right before it, all else is there; an interrupted
+/// job leaves the same, so it is told and no damage.
+#[test]
+fn an_end_without_its_catalog_is_a_difference() {
+    let mut set = written();
+    let last = set.tapes.last().unwrap().clone();
+    {
+        let mut medium = set.library.tapes[&last].lock().unwrap();
+        let records = &mut medium.records;
+        assert_eq!(records.pop(), Some(Record::Filemark));
+        while matches!(records.last(), Some(Record::Block(_))) {
+            records.pop();
+        }
+    }
+    let report = set.verify_set().into_result().unwrap();
+    assert_eq!(
+        report.differences,
+        [format!("tape {last}: the set does not end with its own catalog")]
+    );
+}
+
 /// A schedule of samples gets round to everything before it begins again.
 #[test]
 fn samples_get_round_to_everything() {
