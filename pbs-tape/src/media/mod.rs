@@ -6,12 +6,13 @@
 //! * [`set`]: the tapes of one media set and their catalogs together;
 //! * [`pool`]: which tape is written next; [`policy`] and [`expiry`]: by which rules.
 //!
-//! * [`pool_status`]: what a pool will do next; [`listing`]: what there is.
+//! * [`pool_status`]: what a pool will do next; [`listing`]: what there is; [`clock`]: what time it is.
 //!
 //! Nothing here talks to a drive. Everything can be rebuilt from the tapes themselves
 //! ([`crate::operations::catalog`]).
 
 pub mod catalog;
+pub mod clock;
 pub mod expiry;
 pub mod find;
 pub mod inventory;
@@ -24,6 +25,7 @@ mod set_members;
 pub mod state;
 
 pub use catalog::MediaCatalog;
+pub use clock::Clock;
 pub use expiry::Expiry;
 pub use inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus};
 pub use policy::{Allocation, PoolConfig, Retention};

@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
+use super::clock::Clock;
 use crate::error::{Error, IoResultExt, Result};
 use crate::keys::KeyStore;
 
@@ -34,6 +35,7 @@ pub struct StateDir {
     path: PathBuf,
     lock_wait: Duration,
     keys: KeyStore,
+    clock: Clock,
 }
 
 impl StateDir {
@@ -42,7 +44,7 @@ impl StateDir {
         let path = path.into();
         DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&path).at(&path)?;
         let keys = KeyStore::at(&path);
-        Ok(StateDir { path, lock_wait: LOCK_WAIT, keys })
+        Ok(StateDir { path, lock_wait: LOCK_WAIT, keys, clock: Clock::default() })
     }
 
     /// The same folder with another place for the keys of encrypted tapes, which is else this folder itself. What is in a
@@ -51,6 +53,18 @@ impl StateDir {
     pub fn with_keys(mut self, keys: KeyStore) -> StateDir {
         self.keys = keys;
         self
+    }
+
+    /// The same folder with another clock for the jobs over it.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> StateDir {
+        self.clock = clock;
+        self
+    }
+
+    /// What time it is for the jobs over this folder, in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.clock.now()
     }
 
     /// The keys of encrypted tapes.

@@ -167,7 +167,7 @@ fn write_label(
 ) -> Result<Labelled> {
     require_blank(device, drive)?;
     let label = MediaLabel {
-        ctime: datastore::time::now(),
+        ctime: state.now(),
         label_text: label_text.to_string(),
         pool: pool.map(str::to_string),
         uuid: Uuid::new_v4(),

@@ -89,7 +89,8 @@ impl<'a> PoolWriter<'a> {
     ) -> Result<PoolWriter<'a>> {
         let encrypt = pool.config().encrypt.as_deref();
         let key = encrypt.map(|name| PoolKey::find(loader.keys(), name)).transpose()?;
-        if let Some(reason) = pool.start_write_session(now(), force_new_set)? {
+        let now = pool.inventory().state().now();
+        if let Some(reason) = pool.start_write_session(now, force_new_set)? {
             progress.note(&format!("starting new media set - reason: {reason}"));
         }
         progress.note(&format!("media set uuid: {}", pool.current_set().uuid()));
@@ -144,7 +145,7 @@ impl<'a> PoolWriter<'a> {
     fn append_catalog_of(&mut self, media: Uuid, set: Uuid, seq_nr: u64) -> Result<bool> {
         let state = self.pool.inventory().state().clone();
         let (mut content, content_bytes) = MediaCatalog::open_committed(&state, &media)?;
-        let with_namespaces = self.with_namespaces;
+        let (with_namespaces, now) = (self.with_namespaces, self.now());
         let tape = self.tape()?;
         if content_bytes > CATALOG_BYTES_UNCHECKED_MAX {
             let remaining = tape.device.bytes_remaining().unwrap_or_default();
@@ -155,7 +156,7 @@ impl<'a> PoolWriter<'a> {
         let file = tape.device.file_number()?;
         let header = CatalogArchiveHeader { uuid: media, media_set_uuid: set, seq_nr };
         let written =
-            write_catalog_archive(&mut *tape.device, &header, &mut content, with_namespaces, now());
+            write_catalog_archive(&mut *tape.device, &header, &mut content, with_namespaces, now);
         match written {
             Ok(CatalogWritten::Complete { sent_bytes, .. }) => {
                 tape.uncommitted_bytes += sent_bytes;
@@ -179,7 +180,7 @@ impl<'a> PoolWriter<'a> {
         store: &str,
     ) -> Result<ChunksWritten> {
         self.load_writable()?;
-        let progress = self.progress;
+        let (progress, now) = (self.progress, self.now());
         let tape = self.tape()?;
         let label_text = tape.label_text.clone();
         let file = tape.device.file_number()?;
@@ -190,7 +191,7 @@ impl<'a> PoolWriter<'a> {
         let began = Instant::now();
         let mut waited = Duration::ZERO;
         let mut write = || -> Result<(Uuid, u64)> {
-            let mut archive = ChunkArchiveWriter::new(&mut *tape.device, store, now())?;
+            let mut archive = ChunkArchiveWriter::new(&mut *tape.device, store, now)?;
             loop {
                 if progress.is_aborted() {
                     interrupted = Some(Error::Aborted);
@@ -271,11 +272,11 @@ impl<'a> PoolWriter<'a> {
         const TRIES: usize = 2;
         for _ in 0..TRIES {
             self.load_writable()?;
+            let now = self.now();
             let tape = self.tape()?;
             let label_text = tape.label_text.clone();
             let file = tape.device.file_number()?;
-            let written = match write_snapshot_archive(&mut *tape.device, archive, files()?, now())
-            {
+            let written = match write_snapshot_archive(&mut *tape.device, archive, files()?, now) {
                 Ok(written) => written,
                 Err(e) => return Err(self.write_failed(e).on_tape_error(&label_text, file)),
             };
@@ -415,6 +416,10 @@ impl<'a> PoolWriter<'a> {
         Ok(())
     }
 
+    fn now(&self) -> i64 {
+        self.pool.inventory().state().now()
+    }
+
     fn tape(&mut self) -> Result<&mut LoadedTape> {
         tape_mut(&mut self.loaded)
     }
@@ -435,10 +440,6 @@ impl<'a> PoolWriter<'a> {
 
 fn tape_mut(loaded: &mut Option<LoadedTape>) -> Result<&mut LoadedTape> {
     loaded.as_mut().ok_or(Error::StreamMisuse("without a tape in the drive"))
-}
-
-fn now() -> i64 {
-    datastore::time::now()
 }
 
 trait Placed {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{LoadedTape, PoolWriter, now};
+use super::{LoadedTape, PoolWriter};
 use crate::drive::{DriveKey, Encryption};
 use crate::error::{Error, Result, ResultExt};
 use crate::format::label::{
@@ -30,7 +30,7 @@ impl PoolWriter<'_> {
     pub fn load_writable(&mut self) -> Result<()> {
         for _ in 0..SURPRISES_MAX {
             check_abort(self.progress)?;
-            let (media, origin) = self.pool.allocate(now())?;
+            let (media, origin) = self.pool.allocate(self.now())?;
             if self.loaded.as_ref().is_some_and(|loaded| loaded.media == media) {
                 return Ok(());
             }
@@ -100,7 +100,7 @@ impl PoolWriter<'_> {
             SetLabel::Missing => true,
             // Why the tape was chosen does not count, only the label on it: an earlier job may have
             // taken it into the set without ever seeing it.
-            SetLabel::Other(found) if !self.pool.may_overwrite(&found, now()) => {
+            SetLabel::Other(found) if !self.pool.may_overwrite(&found, self.now()) => {
                 self.learn_surprise(&id, found)?;
                 self.loader.unload(Some(device))?;
                 return Ok(false);
