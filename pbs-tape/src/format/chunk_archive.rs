@@ -186,6 +186,11 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
         &self.store
     }
 
+    /// The stream below, to judge it.
+    pub fn into_stream(self) -> &'s mut StreamReader<'a> {
+        self.stream
+    }
+
     /// Reads the next whole chunk: its blob replaces what is in `blob`. `None` is the end; a cut
     /// last chunk counts as the end and is told by [`ChunkArchiveReader::cut`].
     ///

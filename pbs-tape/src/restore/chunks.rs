@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datastore::{Datastore, Digest, Progress};
 
+use super::tape_files::{Verdict, judge_chunk_archive};
 use crate::chunk_workers::{ChunkSink, lock, with_workers};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::chunk_archive::ChunkArchiveReader;
+use crate::loader::check_abort;
+use crate::media::catalog::DigestSet;
 use crate::verify::chunk::{parse, prove};
 
 /// What became of the chunks of one archive.
 #[derive(Debug, Default)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// Chunks whose bytes were sound, in no order.
     pub sound: Vec<Digest>,
     /// Chunks whose bytes are wrong, with the reason.
@@ -21,10 +25,60 @@ pub(super) struct Stored {
     pub present: u64,
 }
 
+/// A chunk archive that was read to its end.
+pub(crate) struct StoredArchive {
+    /// What became of its chunks.
+    pub stored: Stored,
+    /// The chunks whose bytes were sound, in the order of the tape.
+    pub sound: Vec<Digest>,
+    /// What is wrong with it besides what `verdict` says, wrong chunks included.
+    pub damage: Vec<Error>,
+    /// Whether it counts, or why it is damaged.
+    pub verdict: Result<Verdict>,
+}
+
+/// Stores the chunks of an archive, also those behind damage, and judges the archive.
+///
+/// `Err` is an abort, or a datastore that takes no more.
+pub(crate) fn store_archive(
+    target: &Datastore,
+    mut archive: ChunkArchiveReader<'_, '_>,
+    writers: usize,
+    progress: &dyn Progress,
+) -> Result<StoredArchive> {
+    let mut damage = Vec::new();
+    let mut on_tape = Vec::new();
+    let (result, mut stored) = store_chunks(target, writers, progress, |sink| {
+        loop {
+            check_abort(progress)?;
+            let mut blob = sink.buffer();
+            match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
+                Some(digest) => {
+                    on_tape.push(digest);
+                    sink.put(digest, blob)?;
+                }
+                None => return Ok(()),
+            }
+        }
+    })?;
+    if let Err(e) = &result
+        && e.is_aborted()
+    {
+        return Err(Error::Aborted);
+    }
+    let verdict = judge_chunk_archive(archive.into_stream(), result, &mut damage);
+    let bad =
+        stored.bad.iter().map(|(_, reason)| Error::malformed("chunk archive", reason.clone()));
+    damage.splice(0..0, bad);
+    let is_sound: DigestSet = std::mem::take(&mut stored.sound).into_iter().collect();
+    let sound = on_tape.into_iter().filter(|one| is_sound.contains(one)).collect();
+    Ok(StoredArchive { stored, sound, damage, verdict })
+}
+
 /// Runs `read`, which puts chunks into the sink, and waits until all are stored.
 ///
 /// Chunks that are damaged are listed in the result; a datastore that fails is an error.
-pub(super) fn store_chunks<T>(
+pub(crate) fn store_chunks<T>(
     target: &Datastore,
     writers: usize,
     progress: &dyn Progress,

@@ -5,23 +5,19 @@
 //! rebuilt; a rebuilt catalog replaces the old one only if nothing on the tape was damaged, because
 //! a bad day of a drive must not erase what is known.
 
-use datastore::Digest;
 use datastore::hierarchy::parse_qualified_name;
 use uuid::Uuid;
 
-use super::chunks::store_chunks;
-use super::tape_files::{
-    TapeFile, Verdict, ignore_if_abandoned, judge_chunk_archive, judge_whole_file, walk,
-};
+use super::chunks::{StoredArchive, store_archive};
+use super::tape_files::{TapeFile, Verdict, ignore_if_abandoned, judge_whole_file, walk};
 use super::unpack::{Groups, finish, unpack};
 use super::{Job, RestoreReport, Target, is_about_one_tape};
 use crate::error::{Error, Result};
 use crate::format::chunk_archive::ChunkArchiveReader;
 use crate::format::header::ContentKind;
 use crate::format::snapshot_archive::read_snapshot_archive_header;
-use crate::loader::{MediaLoader, check_abort};
+use crate::loader::MediaLoader;
 use crate::media::MediaCatalog;
-use crate::media::catalog::DigestSet;
 use crate::media::state::remove_file_if_present;
 use crate::operations::catalog::scan_chunk_archive;
 
@@ -177,7 +173,7 @@ fn chunk_archive(
     report: &mut RestoreReport,
 ) -> Result<()> {
     let (number, uuid) = (file.number, file.uuid());
-    let mut archive = match ChunkArchiveReader::new(file.stream, &file.header) {
+    let archive = match ChunkArchiveReader::new(file.stream, &file.header) {
         Ok(archive) => archive,
         Err(e) => return ignore_if_abandoned(file.stream, e),
     };
@@ -187,53 +183,21 @@ fn chunk_archive(
         // Reading costs no more than skipping, and so the rebuilt catalog knows these chunks, too.
         return scan_chunk_archive(file, catalog, job.progress);
     };
-    let mut damage = Vec::new();
-    let mut on_tape = Vec::new();
-    let (result, stored) = store_chunks(target, job.options.writers, job.progress, |sink| {
-        loop {
-            check_abort(job.progress)?;
-            let mut blob = sink.buffer();
-            match archive.next_chunk_behind_damage(&mut blob, &mut damage)? {
-                Some(digest) => {
-                    on_tape.push(digest);
-                    sink.put(digest, blob)?;
-                }
-                None => return Ok(()),
-            }
-        }
-    })?;
-    if let Err(e) = &result
-        && e.is_aborted()
-    {
-        return result;
-    }
+    let StoredArchive { stored, sound, damage, verdict } =
+        store_archive(target, archive, job.options.writers, job.progress)?;
     report.chunks += stored.chunks;
     report.chunk_bytes += stored.chunk_bytes;
     report.chunks_present += stored.present;
-    for (_, reason) in &stored.bad {
-        report.damaged(
-            job.progress,
-            &Error::OnTape {
-                tape: tape.to_string(),
-                file: number,
-                source: Box::new(Error::malformed("chunk archive", reason.clone())),
-            },
-        );
-    }
-    let verdict = judge_chunk_archive(file.stream, result, &mut damage);
     for error in damage {
         let source = Box::new(error);
         report
             .damaged(job.progress, &Error::OnTape { tape: tape.to_string(), file: number, source });
     }
-    let verdict = verdict?;
-    if verdict == Verdict::Ignore {
+    if verdict? == Verdict::Ignore {
         job.progress.note(&format!("File {number}: unterminated, ignored"));
         return Ok(());
     }
-    // In the order of the tape, as the writer registers them: who looks for one chunk goes by it.
-    let is_sound: DigestSet = stored.sound.into_iter().collect();
-    let sound: Vec<Digest> = on_tape.into_iter().filter(|one| is_sound.contains(one)).collect();
     job.progress.note(&format!("File {number}: register {} chunks", sound.len()));
+    // In the order of the tape, as the writer registers them: who looks for one chunk goes by it.
     catalog.register_chunk_archive(number, uuid, &store, &sound)
 }

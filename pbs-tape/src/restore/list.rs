@@ -2,24 +2,20 @@
 //! each tape as few times as possible, then the snapshots appear.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
-use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME, parse_qualified_name};
-use datastore::index::Index;
+use datastore::hierarchy::parse_qualified_name;
 use datastore::{Namespace, SnapshotPath};
 use uuid::Uuid;
 
 use super::chunks::store_chunks;
 use super::tape_files::{TapeFile, at_file, judge_chunk_archive, open_chunk_archive};
-use super::unpack::{Groups, exists, finish, read_manifest};
+use super::unpack::{Groups, exists, finish_from_folder, indexes_in, unpack_to_folder};
 use super::{Job, RestoreReport, SharedStore, Target, is_about_one_tape};
 use crate::device::TapeDevice;
 use crate::error::{Error, IoResultExt, Result, ResultExt};
-use crate::format::snapshot_archive::{
-    SnapshotArchiveHeader, read_snapshot_archive_header, read_snapshot_files,
-};
+use crate::format::snapshot_archive::{SnapshotArchiveHeader, read_snapshot_archive_header};
 use crate::loader::{MediaLoader, check_abort};
 use crate::media::MediaSet;
 use crate::media::catalog::DigestSet;
@@ -219,16 +215,8 @@ fn fetch_archives(
 
 fn fetch_archive(device: &mut dyn TapeDevice, one: &mut Wanted) -> Result<()> {
     at_file(device, one.file, |file| unpack_archive(file, one))?;
-    for entry in fs::read_dir(&one.folder).at(&one.folder)? {
-        let path = entry.at(&one.folder)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if matches!(
-            ArchiveKind::of(name),
-            Some(ArchiveKind::DynamicIndex | ArchiveKind::FixedIndex)
-        ) {
-            let index = Index::load(&**one.target.store.storage(), &path)?;
-            one.digests.extend(index.digests());
-        }
+    for index in indexes_in(&**one.target.store.storage(), &one.folder)? {
+        one.digests.extend(index.digests());
     }
     Ok(())
 }
@@ -245,18 +233,7 @@ fn unpack_archive(file: TapeFile<'_, '_>, one: &Wanted) -> Result<()> {
             ),
         ));
     }
-    fs::create_dir_all(&one.folder).at(&one.folder)?;
-    read_snapshot_files(stream, |name, _metadata, _size, content| {
-        if ArchiveKind::of(name).is_none() || !datastore::hierarchy::is_safe_id(name) {
-            return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
-        }
-        let path = one.folder.join(name);
-        let mut file = File::create_new(&path).at(&path)?;
-        // The tape's own error is inside; it says more than that copying failed.
-        std::io::copy(content, &mut file)
-            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
-        Ok(())
-    })?;
+    unpack_to_folder(stream, &one.folder)?;
     if stream.is_incomplete()? {
         return Err(Error::malformed("snapshot archive", "it is marked as incomplete"));
     }
@@ -383,25 +360,6 @@ fn take_chunks(
 fn publish(job: &Job<'_>, groups: &mut Groups, one: &Wanted) -> Result<bool> {
     let begun = groups.begin(&one.target, &one.namespace, &one.snapshot, &job.options.owner)?;
     let Some(writer) = begun else { return Ok(false) };
-    let mut manifest = None;
-    let mut names: Vec<PathBuf> = fs::read_dir(&one.folder)
-        .at(&one.folder)?
-        .map(|entry| entry.map(|entry| entry.path()).at(&one.folder))
-        .collect::<Result<_>>()?;
-    names.sort();
-    for path in names {
-        let mut file = File::open(&path).at(&path)?;
-        match file_name(&path) {
-            MANIFEST_NAME => manifest = Some(read_manifest(&mut file, &one.name)?),
-            name => writer.copy_file(name, &mut file as &mut dyn Read)?,
-        }
-    }
-    let manifest =
-        manifest.ok_or_else(|| Error::malformed("snapshot archive", "it has no manifest"))?;
-    finish(&one.name, writer, manifest)?;
+    finish_from_folder(&one.name, writer, &one.folder)?;
     Ok(true)
-}
-
-fn file_name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

@@ -10,12 +10,12 @@
 //! Damage does not end a restore. What is wrong with one file of one tape is reported at the end, and
 //! everything else is brought back: a user who restores from tape has no other copy.
 
-mod chunks;
+pub(crate) mod chunks;
 mod full;
 mod list;
 mod mapping;
 pub(crate) mod tape_files;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,18 +1,22 @@
-//! Snapshot archives into a datastore.
+//! Snapshot archives into a datastore: at once, or by way of a folder where their files wait for their chunks.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use datastore::hierarchy::{MANIFEST_NAME, qualified_name};
+use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME, is_safe_id, qualified_name};
+use datastore::index::Index;
 use datastore::manifest::MANIFEST_FILE_BYTES_MAX;
 use datastore::snapshot::GroupWriter;
+use datastore::storage::Storage;
 use datastore::{
     BackupGroup, DataBlob, Datastore, Digest, Manifest, Namespace, SnapshotPath, SnapshotWriter,
 };
 
 use super::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, IoResultExt, Result};
 use crate::format::block::StreamReader;
 use crate::format::snapshot_archive::read_snapshot_files;
 
@@ -20,7 +24,7 @@ type GroupKey = (String, Namespace, BackupGroup);
 
 /// The groups that snapshots are being restored into; a group is locked as long as one is.
 #[derive(Default)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     open: HashMap<GroupKey, Weak<GroupWriter>>,
 }
 
@@ -56,7 +60,7 @@ impl Groups {
 }
 
 /// True if the datastore has the snapshot, finished.
-pub(super) fn exists(
+pub(crate) fn exists(
     store: &Datastore,
     namespace: &Namespace,
     snapshot: &SnapshotPath,
@@ -69,7 +73,7 @@ pub(super) fn exists(
 ///
 /// The error of a file that can't be read from tape is an error of the tape; one that can't be
 /// stored is an error of the datastore.
-pub(super) fn unpack(
+pub(crate) fn unpack(
     stream: &mut StreamReader<'_>,
     writer: &mut SnapshotWriter,
 ) -> Result<Manifest> {
@@ -86,7 +90,7 @@ pub(super) fn unpack(
     manifest.ok_or_else(|| Error::malformed("snapshot archive", "it has no manifest"))
 }
 
-pub(super) fn read_manifest(content: &mut dyn Read, what: &str) -> Result<Manifest> {
+pub(crate) fn read_manifest(content: &mut dyn Read, what: &str) -> Result<Manifest> {
     let mut bytes = Vec::new();
     content
         .take(MANIFEST_FILE_BYTES_MAX + 1)
@@ -101,7 +105,7 @@ pub(super) fn read_manifest(content: &mut dyn Read, what: &str) -> Result<Manife
 }
 
 /// Lets the snapshot exist if all its chunks are there; else says what is missing.
-pub(super) fn finish(name: &str, writer: SnapshotWriter, manifest: Manifest) -> Result<()> {
+pub(crate) fn finish(name: &str, writer: SnapshotWriter, manifest: Manifest) -> Result<()> {
     let mut missing = 0;
     let mut first: Option<Digest> = None;
     for digest in writer.needed_chunks()? {
@@ -118,4 +122,62 @@ pub(super) fn finish(name: &str, writer: SnapshotWriter, manifest: Manifest) -> 
         });
     }
     Ok(writer.finish_restore(manifest)?)
+}
+
+/// Copies the files of the archive in `stream` into a folder, which is made if it is missing. None of them may be there.
+pub(crate) fn unpack_to_folder(stream: &mut StreamReader<'_>, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).at(folder)?;
+    read_snapshot_files(stream, |name, _metadata, _size, content| {
+        if ArchiveKind::of(name).is_none() || !is_safe_id(name) {
+            return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
+        }
+        let path = folder.join(name);
+        let mut file = File::create_new(&path).at(&path)?;
+        // The tape's own error is inside; it says more than that copying failed.
+        io::copy(content, &mut file)
+            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
+        Ok(())
+    })
+}
+
+/// Files of a folder, in the order of their names.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .at(folder)?
+        .map(|entry| entry.map(|entry| entry.path()).at(folder))
+        .collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// The indexes among the files of a snapshot in a folder.
+pub(crate) fn indexes_in(storage: &dyn Storage, folder: &Path) -> Result<Vec<Index>> {
+    let mut indexes = Vec::new();
+    for path in files_in(folder)? {
+        if let Some(ArchiveKind::DynamicIndex | ArchiveKind::FixedIndex) =
+            ArchiveKind::of(file_name(&path))
+        {
+            indexes.push(Index::load(storage, &path)?);
+        }
+    }
+    Ok(indexes)
+}
+
+/// Lets a snapshot whose files are in a folder exist if all its chunks are there.
+pub(crate) fn finish_from_folder(name: &str, writer: SnapshotWriter, folder: &Path) -> Result<()> {
+    let mut manifest = None;
+    for path in files_in(folder)? {
+        let mut file = File::open(&path).at(&path)?;
+        match file_name(&path) {
+            MANIFEST_NAME => manifest = Some(read_manifest(&mut file, name)?),
+            file_name => writer.copy_file(file_name, &mut file as &mut dyn Read)?,
+        }
+    }
+    let manifest =
+        manifest.ok_or_else(|| Error::malformed("snapshot archive", "it has no manifest"))?;
+    finish(name, writer, manifest)
 }
