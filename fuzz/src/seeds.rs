@@ -1,6 +1,7 @@
 //! Inputs to begin with: small and valid, one of each shape, made by the crates' own encoders.
 
 mod iscsi;
+mod iscsi_session;
 
 use datastore::blob::DataBlob;
 use datastore::index::{DynamicIndex, FixedIndex};
@@ -11,6 +12,7 @@ use pxar::catalog::{Kind, Sink, Writer};
 use pxar::{Encoder, Metadata};
 
 pub use iscsi::iscsi_streams;
+pub use iscsi_session::{ISCSI_TARGET_NAME, iscsi_login, iscsi_sessions};
 
 fn key() -> CryptConfig {
     CryptConfig::new([7; 32]).unwrap()

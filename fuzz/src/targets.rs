@@ -8,6 +8,7 @@ pub mod element_status;
 pub mod fixed_index;
 mod index;
 pub mod iscsi;
+pub mod iscsi_target;
 pub mod key_file;
 pub mod manifest;
 pub mod pxar;

@@ -44,7 +44,7 @@ fn seeds_and_their_mutations_are_survived() {
             (target.run)(input);
             (target.run)(&[]);
             let mut random = Rng(seed ^ position as u64);
-            for _ in 0..rounds {
+            for _ in 0..rounds.div_ceil(target.cost) {
                 (target.run)(&mutated(&mut random, input));
             }
         }
