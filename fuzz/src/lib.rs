@@ -17,6 +17,7 @@
 
 pub mod random;
 pub mod seeds;
+pub mod tape;
 pub mod targets;
 
 /// A target by name.
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "blob", run: targets::blob::run, seeds: seeds::blobs, cost: 1 },
     Target {
         name: "dynamic_index",
@@ -55,6 +56,13 @@ pub const TARGETS: [Target; 12] = [
         cost: 10,
     },
     Target { name: "key_file", run: targets::key_file::run, seeds: seeds::key_files, cost: 1 },
+    Target {
+        name: "media_catalog",
+        run: targets::media_catalog::run,
+        seeds: seeds::media_catalogs,
+        cost: 2,
+    },
+    Target { name: "tape_files", run: targets::tape_files::run, seeds: seeds::tapes, cost: 2 },
     Target { name: "pxar", run: targets::pxar::run, seeds: seeds::archives, cost: 1 },
     Target { name: "catalog", run: targets::catalog::run, seeds: seeds::catalogs, cost: 1 },
     Target {
@@ -71,3 +79,9 @@ pub const TARGETS: [Target; 12] = [
     },
     Target { name: "chunker", run: targets::chunker::run, seeds: seeds::streams, cost: 1 },
 ];
+
+/// A folder that goes away; in memory where the system has such a place, because each input makes some files.
+fn memory_folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}

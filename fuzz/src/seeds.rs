@@ -2,6 +2,7 @@
 
 mod iscsi;
 mod iscsi_session;
+mod tape;
 
 use datastore::blob::DataBlob;
 use datastore::index::{DynamicIndex, FixedIndex};
@@ -13,6 +14,7 @@ use pxar::{Encoder, Metadata};
 
 pub use iscsi::iscsi_streams;
 pub use iscsi_session::{ISCSI_TARGET_NAME, iscsi_login, iscsi_sessions};
+pub use tape::{catalog_log, catalog_media, media_catalogs, tapes};
 
 fn key() -> CryptConfig {
     CryptConfig::new([7; 32]).unwrap()

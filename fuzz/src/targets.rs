@@ -11,5 +11,7 @@ pub mod iscsi;
 pub mod iscsi_target;
 pub mod key_file;
 pub mod manifest;
+pub mod media_catalog;
 pub mod pxar;
+pub mod tape_files;
 pub mod transcript;

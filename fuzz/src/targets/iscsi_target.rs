@@ -4,7 +4,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -30,7 +29,7 @@ static LOGIN: LazyLock<Vec<u8>> = LazyLock::new(iscsi_login);
 /// See the module.
 pub fn run(data: &[u8]) {
     let Some((flags, stream)) = data.split_first() else { return };
-    let folder = folder();
+    let folder = crate::memory_folder();
     let library = Library::create(folder.path(), &small()).unwrap();
     load(&library);
     // A thread that panics tells of no end.
@@ -66,12 +65,6 @@ pub fn run(data: &[u8]) {
         let report = library.check_cartridge(&barcode, &()).unwrap();
         assert!(report.damaged.is_empty() && !report.log_header_damaged, "{barcode}: {report:?}");
     }
-}
-
-/// In memory where the system has such a folder: each input makes some files.
-fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 fn small() -> Options {
