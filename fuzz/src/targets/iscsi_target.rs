@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal};
 use scsi::iscsi::initiator::{IscsiDevice, Options as InitiatorOptions, Portal};
 use scsi::{Data, Status, Transport};
 use vtl::iscsi_target::{Event, Target, TargetOptions};
@@ -29,6 +30,8 @@ static LOGIN: LazyLock<Vec<u8>> = LazyLock::new(iscsi_login);
 /// See the module.
 pub fn run(data: &[u8]) {
     let Some((flags, stream)) = data.split_first() else { return };
+    // Without Rust's own `main` the system ends a program that writes to a closed connection.
+    SigSet::from_iter([Signal::SIGPIPE]).thread_block().unwrap();
     let folder = crate::memory_folder();
     let library = Library::create(folder.path(), &small()).unwrap();
     load(&library);
