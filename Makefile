@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -31,6 +31,11 @@ crash: setup
 bench: setup
 	$(CARGO) build --release --locked --bin capstan --example tape_stream
 	python3 benches/compare.py $(if $(DATA),--data "$(DATA)")
+
+# Only whole jobs on emulated tapes beside `cat` of the same files, and what they cost the processor.
+bench-tape: setup
+	$(CARGO) build --release --locked --bin capstan --example tape_stream
+	python3 benches/compare.py --only tape-jobs $(if $(DATA),--data "$(DATA)")
 
 # Encryption on one core beside `openssl speed`.
 bench-crypt: setup

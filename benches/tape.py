@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 STREAM = TARGET / "release/examples/tape_stream"
 SIZE = 1 << 30
+BLOCK = 256 << 10
 
 
 def stream(*args):

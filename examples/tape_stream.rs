@@ -3,6 +3,7 @@
 //! ```text
 //! tape_stream move CHANGER FROM TO     MOVE MEDIUM between two element addresses
 //! tape_stream write DRIVE FILE         the file in blocks of 256 KiB from the tape's beginning, then a filemark, synchronised
+//! tape_stream fill DRIVE BLOCKS        so many blocks, always the same one, then a filemark, synchronised: what the drive alone costs
 //! tape_stream read DRIVE               the tape from its beginning to the first filemark
 //! ```
 //!
@@ -28,8 +29,9 @@ fn main() -> Result<()> {
             move_medium(&mut *open(changer)?, from.parse()?, to.parse()?)
         }
         ["write", drive, file] => write(&mut *open(drive)?, File::open(file)?),
+        ["fill", drive, blocks] => fill(&mut *open(drive)?, blocks.parse()?),
         ["read", drive] => read(&mut *open(drive)?),
-        _ => Err("usage: tape_stream move CHANGER FROM TO | write DRIVE FILE | read DRIVE".into()),
+        _ => Err("usage: tape_stream move CHANGER FROM TO | write DRIVE FILE | fill DRIVE BLOCKS | read DRIVE".into()),
     }
 }
 
@@ -81,6 +83,17 @@ fn write(drive: &mut dyn Transport, mut file: File) -> Result<()> {
         }
         let [_, a, b, c] = (filled as u32).to_be_bytes();
         send(drive, &[0x0a, 0, a, b, c, 0], Data::Out(&block[..filled]))?;
+    }
+    send(drive, &[0x10, 0, 0, 0, 1, 0], Data::None)?;
+    Ok(())
+}
+
+fn fill(drive: &mut dyn Transport, blocks: u64) -> Result<()> {
+    send(drive, &[0x01, 0, 0, 0, 0, 0], Data::None)?;
+    let block: Vec<u8> = (0..BLOCK).map(|at| (at * at / 251) as u8).collect();
+    let [_, a, b, c] = (BLOCK as u32).to_be_bytes();
+    for _ in 0..blocks {
+        send(drive, &[0x0a, 0, a, b, c, 0], Data::Out(&block))?;
     }
     send(drive, &[0x10, 0, 0, 0, 1, 0], Data::None)?;
     Ok(())

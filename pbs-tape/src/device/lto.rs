@@ -5,9 +5,11 @@ use std::sync::Arc;
 use datastore::Progress;
 
 use super::TapeDevice;
-use crate::drive::{self, Drive, DriveKey, Encryption};
+use crate::drive::{self, Drive, DriveKey, Encryption, Written};
 use crate::error::{Error, Result};
-use crate::format::block::{BlockRead, BlockSink, BlockSource, EarlyWarning};
+use crate::format::block::{
+    AlignedBlock, BLOCK_BYTES, BlockRead, BlockSink, BlockSource, EarlyWarning,
+};
 
 /// What a drive would say if it were asked to write.
 const WRITE_PROTECTED: scsi::Sense = scsi::Sense::WRITE_PROTECTED;
@@ -35,11 +37,11 @@ impl LtoTape {
 
 impl BlockSink for LtoTape {
     fn write_block(&mut self, block: &[u8]) -> Result<EarlyWarning> {
-        match self.drive.write_block(block) {
-            Ok(written) => Ok(written.early_warning),
-            Err(e) if e.is_volume_overflow() => Err(Error::TapeFull),
-            Err(e) => Err(e.into()),
-        }
+        early_warning(self.drive.write_block(block))
+    }
+
+    fn write_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<EarlyWarning> {
+        early_warning(self.drive.write_block_in_place(block.with_room(), BLOCK_BYTES))
     }
 
     fn write_filemark(&mut self) -> Result<()> {
@@ -47,9 +49,17 @@ impl BlockSink for LtoTape {
     }
 }
 
-impl BlockSource for LtoTape {
-    fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
-        let read = match self.drive.read_block(buffer) {
+fn early_warning(written: drive::Result<Written>) -> Result<EarlyWarning> {
+    match written {
+        Ok(written) => Ok(written.early_warning),
+        Err(e) if e.is_volume_overflow() => Err(Error::TapeFull),
+        Err(e) => Err(e.into()),
+    }
+}
+
+impl LtoTape {
+    fn block_read(&mut self, read: drive::Result<drive::Read>) -> Result<BlockRead> {
+        let read = match read {
             Ok(drive::Read::Block(bytes)) => BlockRead::Block { bytes },
             Ok(drive::Read::Filemark) => BlockRead::Filemark,
             Ok(drive::Read::EndOfData) => return Ok(BlockRead::EndOfData),
@@ -60,6 +70,18 @@ impl BlockSource for LtoTape {
         };
         self.next_object = self.next_object.and_then(|object| object.checked_add(1));
         Ok(read)
+    }
+}
+
+impl BlockSource for LtoTape {
+    fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
+        let read = self.drive.read_block(buffer);
+        self.block_read(read)
+    }
+
+    fn read_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<BlockRead> {
+        let read = self.drive.read_block_in_place(block.with_room(), BLOCK_BYTES);
+        self.block_read(read)
     }
 
     fn pass_unreadable_block(&mut self) -> Result<()> {

@@ -108,22 +108,54 @@ impl Drive {
         }
     }
 
+    /// As [`Drive::read_block`] of a block of `length` bytes, into a buffer that has [`CHECK_BYTES`] more, so that nothing need be copied where
+    /// blocks are protected. After an error there may be anything in it.
+    pub fn read_block_in_place(&mut self, buffer: &mut [u8], length: usize) -> Result<Read> {
+        self.require_position(READING)?;
+        let cdb = block::read_cdb(self.block_length(length, block::TRANSFER_BYTES_MAX)?);
+        self.confirm_protection()?;
+        match self.block_protection() {
+            Some(method) => {
+                let with_check = self.in_place(buffer, length.saturating_add(CHECK_BYTES))?;
+                self.read_checked(method, with_check)
+            }
+            None => {
+                let block = self.in_place(buffer, length)?;
+                self.read_into(block, &cdb)
+            }
+        }
+    }
+
+    fn in_place<'b>(&self, buffer: &'b mut [u8], length: usize) -> Result<&'b mut [u8]> {
+        let room_bytes = buffer.len();
+        buffer.get_mut(..length).ok_or_else(|| Error::Invalid {
+            drive: self.name().to_string(),
+            reason: format!("{length} bytes do not fit into a buffer of {room_bytes}"),
+        })
+    }
+
+    fn read_protected(&mut self, method: Method, buffer: &mut [u8]) -> Result<Read> {
+        let mut staged = self.stage_room(buffer.len());
+        let read = self.read_checked(method, &mut staged);
+        if let Ok(Read::Block(bytes)) = read
+            && let (Some(place), Some(data)) = (buffer.get_mut(..bytes), staged.get(..bytes))
+        {
+            place.copy_from_slice(data);
+        }
+        self.unstage(staged);
+        read
+    }
+
+    /// Reads a block with its check value into `staged`, and takes the value off.
+    ///
     /// A block whose length is another than asked for is told by the drive: of a longer one, only the first
     /// part would come, and its check value could not be compared.
-    fn read_protected(&mut self, method: Method, buffer: &mut [u8]) -> Result<Read> {
-        let wanted = buffer.len().saturating_add(CHECK_BYTES);
-        let length = self.block_length(wanted, block::TRANSFER_BYTES_MAX)?;
-        let mut staged = self.stage_room(buffer.len());
-        let read = self.read_into(&mut staged, &block::read_exact_cdb(length));
-        let outcome = match read {
+    fn read_checked(&mut self, method: Method, staged: &mut [u8]) -> Result<Read> {
+        let length = self.block_length(staged.len(), block::TRANSFER_BYTES_MAX)?;
+        match self.read_into(staged, &block::read_exact_cdb(length)) {
             Ok(Read::Block(bytes)) => {
                 match staged.get(..bytes).and_then(|block| method.verified(block)) {
-                    Some(data) => {
-                        if let Some(place) = buffer.get_mut(..data.len()) {
-                            place.copy_from_slice(data);
-                        }
-                        Ok(Read::Block(data.len()))
-                    }
+                    Some(data) => Ok(Read::Block(data.len())),
                     None => Err(self.check_value_wrong(method)),
                 }
             }
@@ -136,9 +168,7 @@ impl Drive {
                 })
             }
             other => other,
-        };
-        self.unstage(staged);
-        outcome
+        }
     }
 
     fn read_into(&mut self, buffer: &mut [u8], cdb: &Cdb) -> Result<Read> {
@@ -185,6 +215,23 @@ impl Drive {
         let written = self.write_from(&staged);
         self.unstage(staged);
         written
+    }
+
+    /// As [`Drive::write_block`] of the first `length` bytes of a buffer that has [`CHECK_BYTES`] more, so that nothing need be copied
+    /// where blocks are protected.
+    pub fn write_block_in_place(&mut self, buffer: &mut [u8], length: usize) -> Result<Written> {
+        self.require_position(WRITING)?;
+        self.block_length(length, self.block_bytes_max)?;
+        self.confirm_protection()?;
+        let Some(method) = self.block_protection() else {
+            let block = self.in_place(buffer, length)?;
+            return self.write_from(block);
+        };
+        let protected = self.in_place(buffer, length.saturating_add(CHECK_BYTES))?;
+        // It has so many bytes.
+        let (data, place) = protected.split_at_mut(length);
+        place.copy_from_slice(&method.check(data));
+        self.write_from(protected)
     }
 
     fn write_from(&mut self, data: &[u8]) -> Result<Written> {

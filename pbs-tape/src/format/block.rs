@@ -96,6 +96,11 @@ pub trait BlockSink {
     /// [`Error::TapeFull`] is the physical end of the medium; the block was not written.
     fn write_block(&mut self, block: &[u8]) -> Result<EarlyWarning>;
 
+    /// The same from memory that has room behind the block, for what a drive's protection adds: without a copy.
+    fn write_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<EarlyWarning> {
+        self.write_block(block.as_slice())
+    }
+
     /// Writes one filemark without waiting for the medium. Early warning is not reported.
     fn write_filemark(&mut self) -> Result<()>;
 }
@@ -119,6 +124,12 @@ pub trait BlockSource {
     /// Reads the next block into `buffer`.
     fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead>;
 
+    /// The same into memory that has room behind the block, for what a drive's protection adds: without a copy. After an
+    /// error there may be anything in it.
+    fn read_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<BlockRead> {
+        self.read_block(block.bytes_mut())
+    }
+
     /// After a read that failed because the medium is damaged there: goes behind that block.
     fn pass_unreadable_block(&mut self) -> Result<()>;
 }
@@ -126,6 +137,9 @@ pub trait BlockSource {
 impl<T: BlockSink + ?Sized> BlockSink for Box<T> {
     fn write_block(&mut self, block: &[u8]) -> Result<EarlyWarning> {
         (**self).write_block(block)
+    }
+    fn write_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<EarlyWarning> {
+        (**self).write_block_in_place(block)
     }
     fn write_filemark(&mut self) -> Result<()> {
         (**self).write_filemark()
@@ -136,23 +150,29 @@ impl<T: BlockSource + ?Sized> BlockSource for Box<T> {
     fn read_block(&mut self, buffer: &mut [u8]) -> Result<BlockRead> {
         (**self).read_block(buffer)
     }
+    fn read_block_in_place(&mut self, block: &mut AlignedBlock) -> Result<BlockRead> {
+        (**self).read_block_in_place(block)
+    }
     fn pass_unreadable_block(&mut self) -> Result<()> {
         (**self).pass_unreadable_block()
     }
 }
 
-/// A buffer of one block, aligned to a memory page so that a kernel can move it without a copy.
+/// A buffer of one block, aligned to a memory page so that a kernel can move it without a copy, with room behind it for a
+/// check value.
 pub struct AlignedBlock {
     memory: Box<[u8]>,
     start: usize,
 }
 
 const PAGE_BYTES: usize = 4096;
+/// Bytes behind an [`AlignedBlock`] for what protection adds.
+const ROOM_BYTES: usize = 64;
 
 impl AlignedBlock {
     /// A buffer of zeros.
     pub fn new() -> AlignedBlock {
-        let memory = vec![0u8; BLOCK_BYTES + PAGE_BYTES].into_boxed_slice();
+        let memory = vec![0u8; BLOCK_BYTES + ROOM_BYTES + PAGE_BYTES].into_boxed_slice();
         let start = memory.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
         AlignedBlock { memory, start }
     }
@@ -164,6 +184,11 @@ impl AlignedBlock {
 
     fn as_slice(&self) -> &[u8] {
         &self.memory[self.start..self.start + BLOCK_BYTES]
+    }
+
+    /// The block and the room behind it.
+    pub(crate) fn with_room(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + BLOCK_BYTES + ROOM_BYTES]
     }
 }
 

@@ -233,11 +233,8 @@ impl<'s, 'a> ChunkArchiveReader<'s, 'a> {
         self.place = Place::Blob { end: self.stream.offset().saturating_add(size) };
         // Grows with what is really there, so that a damaged length costs no memory.
         while (blob.len() as u64) < size {
-            let filled = blob.len();
-            let now = (size - filled as u64).min(SLICE_BYTES as u64) as usize;
-            blob.resize(filled + now, 0);
-            let got = self.stream.read_full(&mut blob[filled..])?;
-            if got < now {
+            let left = (size - blob.len() as u64).min(SLICE_BYTES as u64) as usize;
+            if self.stream.read_onto(blob, left)? == 0 {
                 blob.clear();
                 self.cut = Some(Digest(entry.digest));
                 return Ok(None);

@@ -33,7 +33,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub const ALL: [Disk; 5] = [
+    pub const ALL: [Disk; 6] = [
         Disk {
             name: "HDD 100 MB/s, 8 ms a chunk",
             mb_per_s: 100,
@@ -53,6 +53,13 @@ impl Disk {
         Disk {
             name: "array 350 MB/s, 6 s away a minute",
             mb_per_s: 350,
+            seek_ms: 0,
+            seek_every: 0,
+            away_s: 6,
+        },
+        Disk {
+            name: "SSD 700 MB/s, 6 s away a minute",
+            mb_per_s: 700,
             seek_ms: 0,
             seek_every: 0,
             away_s: 6,

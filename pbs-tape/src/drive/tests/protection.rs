@@ -89,6 +89,44 @@ fn blocks_carry_a_value_and_the_drive_gets_its_old_ways_back() {
 }
 
 #[test]
+fn a_block_in_place_gets_its_value_behind_it() {
+    let (mut script, mut drive) = protected();
+    let mut buffer = [7; 110];
+    script.expect_out(&write_cdb(104), &with_check(&[7; 100]));
+    let _ = drive.write_block_in_place(&mut buffer, 100).unwrap();
+    let read = scsi::command::block::read_exact_cdb(104);
+    script.expect_in(&read, &with_check(&[8; 100]));
+    assert_eq!(drive.read_block_in_place(&mut buffer, 100).unwrap(), Read::Block(100));
+    assert_eq!((&buffer[..100], &buffer[104..]), (&[8; 100][..], &[7; 6][..]));
+    let shorter = Sense::NONE.with_incorrect_length().with_information(40);
+    script.expect(&read, Answer::BytesAndCheck(with_check(&[9; 60]), shorter));
+    assert_eq!(drive.read_block_in_place(&mut buffer, 100).unwrap(), Read::Block(60));
+    assert_eq!(buffer[..60], [9; 60]);
+    let mut block = with_check(&[7; 100]);
+    block[50] ^= 1;
+    script.expect_in(&read, &block);
+    expect_position(&mut script, 0, 14);
+    let error = drive.read_block_in_place(&mut buffer, 100).unwrap_err();
+    assert!(matches!(error, Error::BlockCheckFailed { block: Some(13), .. }), "{error}");
+    // Nothing is sent that there is no room for.
+    let error = drive.write_block_in_place(&mut buffer[..103], 100).unwrap_err();
+    assert!(error.to_string().contains("do not fit"), "{error}");
+    assert!(drive.read_block_in_place(&mut buffer[..103], 100).is_err());
+    expect_off(&mut script);
+}
+
+#[test]
+fn a_block_in_place_goes_as_it_is_without_protection() {
+    let (mut script, mut drive) = open_at(0, 0);
+    let mut buffer = [7; 110];
+    script.expect_out(&write_cdb(100), &[7; 100]);
+    let _ = drive.write_block_in_place(&mut buffer, 100).unwrap();
+    script.expect_in(&scsi::command::block::read_cdb(100), &[8; 100]);
+    assert_eq!(drive.read_block_in_place(&mut buffer, 100).unwrap(), Read::Block(100));
+    assert_eq!((&buffer[..100], &buffer[100..]), (&[8; 100][..], &[7; 10][..]));
+}
+
+#[test]
 fn a_wrong_value_is_an_error_that_names_the_block() {
     let (mut script, mut drive) = protected();
     let mut block = with_check(&[7; 100]);

@@ -103,6 +103,17 @@ impl<'a> StreamReader<'a> {
         Ok(bytes)
     }
 
+    /// Appends up to `count` bytes to `buffer`; 0 is the end of a file with end marker (or of `count`).
+    pub fn read_onto(&mut self, buffer: &mut Vec<u8>, count: usize) -> Result<usize> {
+        if count == 0 || !self.fill()? {
+            return Ok(0);
+        }
+        let bytes = count.min(self.end - self.next);
+        buffer.extend_from_slice(&self.block.as_slice()[self.next..self.next + bytes]);
+        self.next += bytes;
+        Ok(bytes)
+    }
+
     /// Fills `buffer` as far as the stream goes; the result is short only at its end.
     pub fn read_full(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
@@ -289,7 +300,7 @@ impl<'a> StreamReader<'a> {
         debug_assert_eq!(self.state, ReadState::Reading);
         // Until proven otherwise: an error leaves the stream unusable.
         self.state = ReadState::Failed;
-        let read = self.source.read_block(self.block.bytes_mut()).inspect_err(|error| {
+        let read = self.source.read_block_in_place(&mut self.block).inspect_err(|error| {
             let is_passable = |e: &crate::drive::Error| e.is_damaged() && !e.is_undecryptable();
             if matches!(error, Error::Drive(e) if is_passable(e)) {
                 self.obstacle = Some(Obstacle::Unreadable);

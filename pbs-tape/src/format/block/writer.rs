@@ -82,7 +82,7 @@ impl<'a> StreamWriter<'a> {
         let next_seq_nr = self.seq_nr.checked_add(1).ok_or_else(|| {
             Error::malformed("tape file", "it would have more than 2^32 - 1 blocks")
         })?;
-        self.early_warning |= self.sink.write_block(self.block.as_slice())?;
+        self.early_warning |= self.sink.write_block_in_place(&mut self.block)?;
         self.seq_nr = next_seq_nr;
         self.used = 0;
         Ok(())

@@ -12,6 +12,10 @@
 //! | more than that | all it takes while the buffer is over its high mark; below, what the disk gives: the drive finds the speed that fits, and what is in the buffer covers pauses of the disk |
 //! | as much as the drive takes, or nothing is known yet | all it takes |
 //!
+//! A disk that has just given more than any drive takes ([`OUTRUN_BYTES_PER_S`]) needs no buffer: the drive begins at once, and an empty
+//! buffer is no rest. What such a disk gives beside fills the buffer for its pauses. A pause counts against it while it lasts, so that a disk
+//! that stands still outruns nobody; one that was taken for fast because its first files lay in memory costs one rest more.
+//!
 //! A wrong measurement rights itself: with too low a pace the buffer fills to the high mark, with too high a one
 //! it comes to the low mark. A buffer whose size was not chosen by an operator begins at [`BUFFER_BYTES_FIRST`], which covers
 //! the 2 to 4 seconds of a back-hitch at 400 MB/s, and doubles each time the disk left the drive without data, up to its limit.
@@ -28,6 +32,10 @@ pub const SNAPSHOTS_AHEAD_MAX: usize = 64;
 const PACE_PERCENT: u64 = 102;
 /// Over how long the speed of the disk is measured before it counts.
 const WINDOW: Duration = Duration::from_secs(1);
+/// More than any drive writes: LTO-9 and LTO-10 take 400 MB/s, and chunks do not compress.
+pub const OUTRUN_BYTES_PER_S: u64 = 500_000_000;
+/// So much must have come at that speed, lately.
+const OUTRUN_BYTES: u64 = 64 << 20;
 
 /// How large the buffer may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,15 +160,16 @@ impl Gate {
             || level.snapshots >= SNAPSHOTS_AHEAD_MAX - SNAPSHOTS_AHEAD_MAX / 8;
         let is_low =
             level.bytes < self.low_mark().max(1) && level.snapshots < SNAPSHOTS_AHEAD_MAX / 8;
+        let is_enough = is_high || self.disk.outruns(now);
         match self.state {
-            State::Open if is_low && !level.is_final => {
+            State::Open if is_low && !level.is_final && !is_enough => {
                 self.state = State::Resting { since: now };
                 self.rests.count += 1;
                 self.capacity = self.capacity.saturating_mul(2).min(self.capacity_max);
                 return Decision::Rest;
             }
             State::Open => {}
-            State::Filling | State::Resting { .. } if !is_high => return Decision::Rest,
+            State::Filling | State::Resting { .. } if !is_enough => return Decision::Rest,
             State::Filling => self.open(now),
             State::Resting { since } => {
                 self.rests.time += now.saturating_sub(since);
@@ -211,6 +220,15 @@ struct DiskRate {
     lately: Option<u64>,
     bytes: u64,
     time: Duration,
+    /// The last [`OUTRUN_BYTES`] that came, and those since.
+    runs: [Run; 2],
+}
+
+/// Bytes that came in a time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    bytes: u64,
+    time: Duration,
 }
 
 impl DiskRate {
@@ -222,6 +240,12 @@ impl DiskRate {
         }
         self.bytes += bytes;
         self.time += passed;
+        let [before, run] = &mut self.runs;
+        run.bytes += bytes;
+        run.time += passed;
+        if run.bytes >= OUTRUN_BYTES {
+            *before = std::mem::take(run);
+        }
         self.window_bytes += bytes;
         self.window_time += passed;
         if self.window_time >= WINDOW {
@@ -232,6 +256,15 @@ impl DiskRate {
             });
             (self.window_bytes, self.window_time) = (0, Duration::ZERO);
         }
+    }
+
+    /// True if it has just given more than any drive takes.
+    fn outruns(&self, now: Duration) -> bool {
+        let [before, run] = self.runs;
+        let time = before.time + run.time + now.saturating_sub(self.last);
+        before.bytes > 0
+            && bytes_per_s(before.bytes + run.bytes, time)
+                .is_none_or(|rate| rate >= OUTRUN_BYTES_PER_S)
     }
 
     /// What can be counted on: what it gives now, and no more than on the whole, so that what its pauses take is made good
@@ -329,6 +362,42 @@ mod tests {
         }
         assert_eq!(sizes, [1, 2, 3, 3]);
         assert_eq!(Gate::new(BufferSize::UpTo(1 << 20)).capacity(), 1 << 20);
+    }
+
+    #[test]
+    fn a_disk_that_outruns_every_drive_is_not_waited_for() {
+        let mut gate = Gate::new(BufferSize::UpTo(4 << 30));
+        let fast = |gate: &mut Gate, from: u64| {
+            for piece in 1..=17 {
+                gate.arrived(Duration::from_millis(from + piece * 8), 4 << 20, true);
+            }
+        };
+        assert_eq!(gate.decide(Duration::from_millis(1), level(4 << 20)), Decision::Rest);
+        fast(&mut gate, 0);
+        // Far below the high mark; and that the buffer runs empty is no rest.
+        assert_eq!(gate.decide(Duration::from_millis(136), level(68 << 20)), Decision::Go);
+        assert_eq!(gate.decide(Duration::from_millis(137), level(0)), Decision::Go);
+        assert_eq!(gate.rests().count, 0);
+        // It stands still: as any other.
+        assert_eq!(gate.decide(Duration::from_millis(400), level(0)), Decision::Rest);
+        assert_eq!((gate.rests().count, gate.capacity()), (1, 2 << 30));
+        // It is back: what it did not give meanwhile must have passed before it counts again.
+        gate.arrived(seconds(5), 4 << 20, true);
+        assert_eq!(gate.decide(seconds(5), level(4 << 20)), Decision::Rest);
+        fast(&mut gate, 5_000);
+        assert_eq!(gate.decide(Duration::from_millis(5_136), level(72 << 20)), Decision::Rest);
+        fast(&mut gate, 5_136);
+        assert_eq!(gate.decide(Duration::from_millis(5_272), level(140 << 20)), Decision::Go);
+        assert_eq!(gate.rests().count, 1);
+    }
+
+    #[test]
+    fn a_disk_that_is_slower_than_that_is_waited_for_as_ever() {
+        let mut gate = Gate::new(BufferSize::UpTo(4 << 30));
+        for piece in 1..=100 {
+            gate.arrived(Duration::from_millis(piece * 9), 4 << 20, true);
+        }
+        assert_eq!(gate.decide(Duration::from_millis(900), level(400 << 20)), Decision::Rest);
     }
 
     /// The table in the head of this file.
