@@ -51,6 +51,8 @@ pub struct SnapshotWritten {
     pub header: ContentHeader,
     /// False: the end of the tape was too near, write it again on the next one.
     pub complete: bool,
+    /// A block of it raised early warning; of a complete one, the last.
+    pub early_warning: bool,
     /// Bytes that went to the drive.
     pub sent_bytes: u64,
 }
@@ -80,8 +82,8 @@ pub fn write_snapshot_archive(
         result?;
     }
     let sent_bytes = stream.sent_bytes() + BLOCK_BYTES as u64;
-    stream.finish(warned)?;
-    Ok(SnapshotWritten { header, complete: !warned, sent_bytes })
+    let early_warning = stream.finish(warned)?;
+    Ok(SnapshotWritten { header, complete: !warned, early_warning, sent_bytes })
 }
 
 fn encode(

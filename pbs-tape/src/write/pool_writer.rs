@@ -66,6 +66,8 @@ struct LoadedTape {
     uncommitted_bytes: u64,
     /// Taken into the set by this job and still without anything but labels and catalogs.
     is_fresh: bool,
+    /// An archive of this job raised early warning: no other one follows.
+    is_nearly_full: bool,
 }
 
 /// What [`PoolWriter::append_chunk_archive`] did.
@@ -179,7 +181,7 @@ impl<'a> PoolWriter<'a> {
         feed: &mut dyn ChunkSource,
         store: &str,
     ) -> Result<ChunksWritten> {
-        self.load_writable()?;
+        self.load_writable_with_room()?;
         let (progress, now) = (self.progress, self.now());
         let tape = self.tape()?;
         let label_text = tape.label_text.clone();
@@ -256,6 +258,7 @@ impl<'a> PoolWriter<'a> {
                 tape_mut(&mut self.loaded)?.is_fresh = false;
             }
             if early_warning {
+                tape_mut(&mut self.loaded)?.is_nearly_full = true;
                 self.commit()?;
             }
         }
@@ -271,7 +274,7 @@ impl<'a> PoolWriter<'a> {
     ) -> Result<()> {
         const TRIES: usize = 2;
         for _ in 0..TRIES {
-            self.load_writable()?;
+            self.load_writable_with_room()?;
             let now = self.now();
             let tape = self.tape()?;
             let label_text = tape.label_text.clone();
@@ -285,6 +288,7 @@ impl<'a> PoolWriter<'a> {
             self.sent_bytes += written.sent_bytes;
             if written.complete {
                 tape.is_fresh = false;
+                tape.is_nearly_full |= written.early_warning;
                 let uuid = written.header.uuid;
                 self.with_catalog(|catalog| {
                     catalog.register_snapshot(file, uuid, &archive.store, &archive.snapshot)
@@ -351,6 +355,18 @@ impl<'a> PoolWriter<'a> {
     fn commit_if_due(&mut self) -> Result<()> {
         if self.loaded.as_ref().is_some_and(|tape| tape.uncommitted_bytes >= COMMIT_BYTES) {
             self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// As [`PoolWriter::load_writable`], for one more archive. Behind early warning there is room for what ends a tape, and an
+    /// archive of one block never sees that it is too long: many of them would go on to the very end.
+    fn load_writable_with_room(&mut self) -> Result<()> {
+        self.load_writable()?;
+        if self.loaded.as_ref().is_some_and(|tape| tape.is_nearly_full && !tape.is_fresh) {
+            self.commit()?;
+            self.set_full()?;
+            self.load_writable()?;
         }
         Ok(())
     }

@@ -293,6 +293,26 @@ fn no_free_tape_is_a_clear_error_and_nothing_is_lost() {
     restore_all(&world, &mut library, &target, report.media_set_uuid);
 }
 
+/// Archives of a single block raised early warning one after the other and went on, because each of them was whole,
+/// until the tape had no room for the next one and the job failed. A year of jobs found it.
+#[test]
+fn many_small_snapshots_end_a_tape_at_early_warning() {
+    let world = World::new();
+    let store = world.store("source");
+    let mut names = Vec::new();
+    for number in 0..16 {
+        let chunk = [noise(number, 1_000)];
+        names.push(add_snapshot(&store, "", "a", 1_700_000_000 + number as i64, &chunk));
+    }
+    let mut library = library(4, 12, 6);
+    barcode_label(&world.state, &mut library, Some("p1"), &Silent).unwrap();
+    let report = backup(&world, &store, &mut library).unwrap();
+    assert_eq!((report.snapshots_written.len(), report.tapes.len()), (16, 3), "{report:?}");
+    assert_conforming(&world, &library, &report.tapes);
+    let target = world.store_for("target", &store);
+    restore_all(&world, &mut library, &target, report.media_set_uuid);
+}
+
 #[test]
 fn a_chunk_that_fits_on_no_tape_ends_the_job() {
     let world = World::new();

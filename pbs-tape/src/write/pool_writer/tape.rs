@@ -150,6 +150,7 @@ impl PoolWriter<'_> {
             slowest_bytes_per_s,
             uncommitted_bytes: 0,
             is_fresh: is_unused,
+            is_nearly_full: false,
         });
         self.used.push(id.label.label_text);
         if is_unused {
