@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage model audit fmt lint build setup clean-demo
+.PHONY: demo test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage year model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -59,6 +59,10 @@ faults: setup
 # Random damage to emulated cartridges, each to be found by a verification and blamed on the right snapshots.
 tape-damage: setup
 	CAPSTAN_TAPE_DAMAGES=$${SEEDS:-1000} $(CARGO) test --release --locked -p pbs-tape --test damage -- --nocapture
+
+# A year of nightly jobs in an emulated library on a virtual clock; SEED decides data, mishaps and choices.
+year: setup
+	CAPSTAN_YEAR_DAYS=$${DAYS:-365} CAPSTAN_YEAR_SEED=$${SEED:-1} $(CARGO) test --release --locked -p pbs-tape --test year -- --nocapture
 
 # The collector and its neighbours in many orders, one by one; MODEL_ORDERS of each kind.
 MODEL_ORDERS ?= 20000

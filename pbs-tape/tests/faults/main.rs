@@ -17,5 +17,7 @@ mod matrix;
 mod power;
 mod schedule;
 mod source;
+#[path = "../common/store.rs"]
+mod store;
 mod trouble;
 mod world;

@@ -1,50 +1,19 @@
 //! The datastore that is backed up, and what is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
-use datastore::chunk_store::SyncLevel;
-use datastore::datastore::Options as StoreOptions;
-use datastore::hierarchy::{parse_qualified_name, qualified_name};
+use datastore::hierarchy::qualified_name;
 use datastore::manifest::Manifest;
 use datastore::snapshot::{GroupWriter, SnapshotWriter};
-use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
+use datastore::{CryptMode, DataBlob, Datastore, Digest, Namespace, SnapshotPath};
 use tempfile::TempDir;
 
 use crate::common::{allow_chunk, memory_folder, noise};
+use crate::store::{Print, fingerprint, open_store};
 
 /// Name of the datastore on tape.
 pub const STORE: &str = "main";
-/// Files of a snapshot and the digests of their contents.
-pub type Print = Vec<(String, Digest)>;
-
-pub fn open_store(path: &Path) -> Arc<Datastore> {
-    std::fs::create_dir_all(path.join(".chunks")).unwrap();
-    let options = StoreOptions { sync_level: SyncLevel::None, ..StoreOptions::default() };
-    Datastore::open(path, &options).unwrap()
-}
-
-pub fn fingerprint(store: &Arc<Datastore>, name: &str) -> Result<Print, datastore::Error> {
-    let (namespace, snapshot) = parse_qualified_name(name)?;
-    let reader = SnapshotReader::open(store, &namespace, &snapshot)?;
-    let mut found = Vec::new();
-    for file in reader.manifest().files() {
-        let content = if file.filename.ends_with(".blob") {
-            reader.blob(&file.filename)?.as_bytes().to_vec()
-        } else {
-            let mut all = Vec::new();
-            for entry in reader.index(&file.filename)?.entries() {
-                let blob = store.chunks().read(&entry.digest)?;
-                all.extend(blob.decode_chunk(None, &entry.digest, entry.len() as usize)?);
-            }
-            all
-        };
-        found.push((file.filename.clone(), Digest::of(&content)));
-    }
-    Ok(found)
-}
-
 /// The datastore that is backed up. It does not change, so many worlds share it.
 pub struct Source {
     _folder: TempDir,

@@ -30,7 +30,8 @@ use vtl::{ElementKind, Library, Options};
 use self::troubles::DamagedFile;
 use crate::common::{allow_chunk, memory_folder};
 use crate::power::{Power, Powered};
-use crate::source::{GROUPS, STORE, Source, fingerprint, open_store};
+use crate::source::{GROUPS, STORE, Source};
+use crate::store::{fingerprint, open_store};
 
 /// An operation of the tape side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
