@@ -340,7 +340,10 @@ pub enum Error {
         found_uuid: Uuid,
     },
     /// A tape could not be brought into the drive.
-    #[error("can't load tape {label_text} into drive {drive}: {reason}; please insert it")]
+    #[error(
+        "can't load tape {label_text} into drive {drive}: {reason}; please insert it{}",
+        believed.as_ref().map(|place| format!(", it should be {place}")).unwrap_or_default()
+    )]
     LoadFailed {
         /// Label text.
         label_text: String,
@@ -348,6 +351,16 @@ pub enum Error {
         drive: String,
         /// Why.
         reason: String,
+        /// Where the inventory believes it to be, in words.
+        believed: Option<String>,
+    },
+    /// Two names of drives given for one job mean one drive.
+    #[error("drives {first} and {second} are the same drive; name another one")]
+    DriveTwice {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// What the tape says about its media set contradicts the inventory.
     #[error(

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use datastore::Progress;
+use uuid::Uuid;
 
 use crate::device::TapeDevice;
 use crate::error::{Error, Result};
 use crate::format::label::{Labels, MediaLabel, read_labels};
 use crate::keys::{KeyStore, give_key_for};
-use crate::media::Reach;
+use crate::media::{Location, Reach};
 
 /// Barcodes that start with this are cleaning cartridges.
 pub const CLEANING_PREFIX: &str = "CLN";
@@ -24,6 +25,11 @@ pub trait MediaLoader: Send {
 
     /// Which tapes can come into it.
     fn reach(&self) -> Reach;
+
+    /// Where the inventory believes a tape to be, for who has to bring it.
+    fn whereabouts(&self, _media: &Uuid) -> Option<Location> {
+        None
+    }
 
     /// The keys of encrypted tapes. Without any only plain tapes can be used.
     fn keys(&self) -> Option<&KeyStore> {
@@ -119,17 +125,29 @@ pub fn request_media_to_write(
         if told.as_deref() != Some(&reason) {
             progress.warn(&reason);
             progress.note(&format!(
-                "please insert tape {} into {}",
+                "please insert tape {} into {}{}",
                 wanted.label_text,
                 match loader.reach() {
                     Reach::Changer(changer) => format!("changer {changer}"),
                     _ => format!("drive {}", loader.drive_name()),
-                }
+                },
+                believed(loader.whereabouts(&wanted.uuid)).map_or(String::new(), |place| {
+                    format!("; the inventory believes it to be {place}")
+                }),
             ));
             told = Some(reason);
         }
         pause(wait.retry_every, progress)?;
     }
+}
+
+/// Where a person looks for a tape.
+fn believed(location: Option<Location>) -> Option<String> {
+    Some(match location? {
+        Location::Offline => "on a shelf (offline)".into(),
+        Location::Online(changer) => format!("in library {changer}"),
+        Location::Vault(vault) => format!("in vault {vault}"),
+    })
 }
 
 fn try_load(
@@ -146,6 +164,7 @@ fn try_load(
             label_text: wanted.label_text.clone(),
             drive: drive.clone(),
             reason: e.to_string(),
+            believed: believed(loader.whereabouts(&wanted.uuid)),
         }
     })?;
     check_abort(progress)?;

@@ -2,23 +2,27 @@
 //!
 //! Two programs at one tape would destroy each other's work, so a station holds the drive's lock as
 //! long as it exists. The lock goes with the drive's address, links followed: two configured names of
-//! one drive exclude each other, and so do `/dev/sg3` and the link below `/dev/tape/by-id` to it. The robot is shared: it is opened for each move only, and looks before it
-//! moves.
+//! one drive exclude each other, and so do `/dev/sg3` and the link below `/dev/tape/by-id` to it. Who wants several drives locks them in the order of
+//! those names ([`open_all`]), so two that want the same ones never wait for each other.
+//!
+//! The robot is shared: it is opened for each move only, and looks before it moves. Look and move are one step for all who
+//! use this state folder ([`StateDir::lock_changer`]): else two of them would choose the same free slot.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use changer::{Changer, StatusCache};
 use datastore::Progress;
 use scsi::{Address, Connect};
+use uuid::Uuid;
 
 use crate::device::{LtoTape, TapeDevice};
 use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
 use crate::keys::KeyStore;
-use crate::loader::MediaLoader;
-use crate::media::{Lock, Reach, StateDir};
+use crate::loader::{MediaLoader, check_abort};
+use crate::media::{Inventory, Location, Lock, Reach, StateDir};
 
 /// A configured changer.
 #[derive(Debug, Clone)]
@@ -53,10 +57,15 @@ pub struct DriveStation {
     connect: Arc<dyn Connect>,
     progress: Arc<dyn Progress>,
     status_cache: Option<StatusCache>,
-    keys: KeyStore,
+    state: StateDir,
     patience: StationPatience,
     _lock: Lock,
 }
+
+/// How long the robot's turn is waited for, while it moves for others.
+const ROBOT_WAIT: Duration = Duration::from_secs(600);
+/// Between two looks for an abort while that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a station waits for its devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,7 +94,7 @@ impl DriveStation {
             connect,
             progress,
             status_cache,
-            keys: state.keys().clone(),
+            state: state.clone(),
             patience: StationPatience::default(),
             _lock: lock,
         })
@@ -135,6 +144,20 @@ impl DriveStation {
         Ok(changer)
     }
 
+    /// The right to move something with the robot; none is needed without one.
+    fn lock_robot(&self) -> Result<Option<Lock>> {
+        let Some(config) = &self.config.changer else { return Ok(None) };
+        let start = Instant::now();
+        loop {
+            match self.state.lock_changer(&config.name, LOOK_EVERY) {
+                Err(Error::Locked { .. }) if start.elapsed() < ROBOT_WAIT => {
+                    check_abort(&*self.progress)?;
+                }
+                other => return other.map(Some),
+            }
+        }
+    }
+
     fn no_way(&self, error: scsi::Error) -> Error {
         Error::Unsupported(error.to_string())
     }
@@ -146,6 +169,43 @@ impl DriveStation {
             .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
         Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
     }
+}
+
+/// Locks several drives for one job, and gives them in the order in which they were named.
+///
+/// # Errors
+///
+/// [`Error::DriveTwice`] if two of the names mean one drive.
+pub fn open_all(
+    state: &StateDir,
+    configs: Vec<DriveConfig>,
+    connect: &Arc<dyn Connect>,
+    progress: &Arc<dyn Progress>,
+    lock_wait: Duration,
+) -> Result<Vec<DriveStation>> {
+    let mut ordered: Vec<(String, usize, DriveConfig)> = configs
+        .into_iter()
+        .enumerate()
+        .map(|(place, config)| (lock_name(&config.address), place, config))
+        .collect();
+    ordered.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    for pair in ordered.windows(2) {
+        if let [(one, _, first), (other, _, second)] = pair
+            && one == other
+        {
+            return Err(Error::DriveTwice {
+                first: first.name.clone(),
+                second: second.name.clone(),
+            });
+        }
+    }
+    let mut stations = Vec::new();
+    for (_, place, config) in ordered {
+        let (connect, progress) = (Arc::clone(connect), Arc::clone(progress));
+        stations.push((place, DriveStation::open(state, config, connect, progress, lock_wait)?));
+    }
+    stations.sort_by_key(|(place, _)| *place);
+    Ok(stations.into_iter().map(|(_, station)| station).collect())
 }
 
 /// Has a drive eject its tape. An empty drive is what is wanted.
@@ -186,12 +246,17 @@ impl MediaLoader for DriveStation {
         }
     }
 
+    fn whereabouts(&self, media: &Uuid) -> Option<Location> {
+        Inventory::load(&self.state).ok()?.get(media).map(|entry| entry.location())
+    }
+
     fn keys(&self) -> Option<&KeyStore> {
-        Some(&self.keys)
+        Some(self.state.keys())
     }
 
     fn load(&mut self, label_text: &str, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
         if self.config.changer.is_some() {
+            let _robot = self.lock_robot()?;
             self.open_changer()?.load(label_text, self.config.changer_drive)?;
         }
         self.open_with_media(progress)
@@ -217,6 +282,7 @@ impl MediaLoader for DriveStation {
             None => {}
         }
         if self.config.changer.is_some() {
+            let _robot = self.lock_robot()?;
             let mut changer = self.open_changer()?;
             let drive = self.config.changer_drive;
             let is_full = changer.status()?.drive(drive).is_some_and(|d| !d.status.is_empty());
@@ -250,6 +316,7 @@ impl MediaLoader for DriveStation {
             return Ok(true);
         }
         let drive = self.config.changer_drive;
+        let _robot = self.lock_robot()?;
         Ok(self.open_changer()?.export(label_text, Some(drive))?.is_some())
     }
 }
@@ -257,6 +324,48 @@ impl MediaLoader for DriveStation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Nowhere;
+
+    impl Connect for Nowhere {
+        fn connect(&self, address: &Address) -> Result<Box<dyn scsi::Transport>, scsi::Error> {
+            panic!("{address} is only locked")
+        }
+    }
+
+    fn lock_all(state: &StateDir, names: &[&str]) -> Result<Vec<String>> {
+        let config = |name: &&str| DriveConfig {
+            name: (*name).into(),
+            address: Address::Sg(format!("/nowhere/{}", name.trim_end_matches("-again")).into()),
+            changer: None,
+            changer_drive: 0,
+        };
+        let configs = names.iter().map(config).collect();
+        let connect: Arc<dyn Connect> = Arc::new(Nowhere);
+        let progress: Arc<dyn Progress> = Arc::new(datastore::progress::Silent);
+        let stations = open_all(state, configs, &connect, &progress, Duration::from_secs(30))?;
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(stations.iter().map(|station| station.config.name.clone()).collect())
+    }
+
+    /// Two jobs name two drives in opposite orders, many times: each gets both, in the order in which it named them.
+    #[test]
+    fn jobs_that_want_the_same_drives_do_not_wait_for_each_other_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+        std::thread::scope(|scope| {
+            for names in [["a", "b"], ["b", "a"], ["a", "b"]] {
+                let state = &state;
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        assert_eq!(lock_all(state, &names).unwrap(), names);
+                    }
+                });
+            }
+        });
+        let error = lock_all(&state, &["a", "b", "a-again"]).unwrap_err();
+        assert!(matches!(error, Error::DriveTwice { .. }), "{error}");
+    }
 
     /// `/dev/sg3` and the links of udev that lead to it are one drive.
     #[test]

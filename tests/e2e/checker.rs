@@ -59,6 +59,18 @@ impl Findings {
     }
 }
 
+/// Checks exported cartridges; how many snapshots are on them, or nothing without a checker.
+#[track_caller]
+pub fn check_cartridges(exported: &Path, labels: &[String], key: &Path) -> Option<u64> {
+    let checker = checker()?;
+    let mut arguments = args!["tape"];
+    arguments.extend(labels.iter().map(|label| exported.join(label).into_os_string()));
+    let found = check(&checker, [arguments, args!["--key", key]].concat());
+    // A cartridge that is written beside another carries that one's catalog as it was then, and what both need is on both.
+    found.only_warns_of(&["catalog-missing", "chunk-twice"]);
+    found.summary["snapshots"].as_u64()
+}
+
 fn checker() -> Option<PathBuf> {
     external("CAPSTAN_CHECK")
 }

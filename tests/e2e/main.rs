@@ -18,6 +18,7 @@
 //! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`tape_key`] - pools with a key
+//! * [`tape_drives`] - several drives in one job
 //! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -57,6 +58,7 @@ mod property;
 mod prune;
 mod round_trip;
 mod tape;
+mod tape_drives;
 mod tape_extract;
 mod tape_key;
 mod tape_verify;

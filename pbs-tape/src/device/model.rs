@@ -209,7 +209,12 @@ impl TapeDevice for ModelDrive {
     }
 
     fn sync(&mut self) -> Result<()> {
-        Ok(())
+        match &self.fuse {
+            Some(fuse) if *fuse.lock().unwrap() == 0 => {
+                Err(Error::Unsupported("the power went".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn require_erasable(&mut self) -> Result<()> {
@@ -274,9 +279,24 @@ pub struct ModelLibrary {
     pub elsewhere: Option<String>,
     pub write_protected: bool,
     pub fuse: Option<Arc<Mutex<u64>>>,
+    pub reads_bar_codes: bool,
+    /// Name of the drive.
+    pub drive: String,
+    /// Which tape is in which drive, shared by the drives of one library.
+    pub in_drives: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl ModelLibrary {
+    /// Another drive of the same library.
+    pub fn another_drive(&self, name: &str) -> ModelLibrary {
+        let mut other = ModelLibrary::new([]);
+        other.tapes = self.tapes.clone();
+        other.reads_bar_codes = self.reads_bar_codes;
+        other.in_drives = Arc::clone(&self.in_drives);
+        other.drive = name.into();
+        other
+    }
+
     pub fn new(tapes: impl IntoIterator<Item = (String, Medium)>) -> ModelLibrary {
         ModelLibrary {
             tapes: tapes.into_iter().map(|(text, m)| (text, Arc::new(Mutex::new(m)))).collect(),
@@ -285,6 +305,9 @@ impl ModelLibrary {
             elsewhere: None,
             write_protected: false,
             fuse: None,
+            reads_bar_codes: false,
+            drive: "model".into(),
+            in_drives: Arc::default(),
         }
     }
 
@@ -295,7 +318,7 @@ impl ModelLibrary {
 
 impl MediaLoader for ModelLibrary {
     fn drive_name(&self) -> &str {
-        "model"
+        &self.drive
     }
 
     fn reach(&self) -> Reach {
@@ -309,6 +332,13 @@ impl MediaLoader for ModelLibrary {
         if self.elsewhere.as_deref() == Some(label_text) {
             return Err(Error::Unsupported(format!("{label_text} is in another drive")));
         }
+        let mut in_drives = self.in_drives.lock().unwrap();
+        if in_drives.get(label_text).is_some_and(|drive| *drive != self.drive) {
+            return Err(Error::Unsupported(format!("{label_text} is in another drive")));
+        }
+        in_drives.retain(|_, drive| *drive != self.drive);
+        in_drives.insert(label_text.to_string(), self.drive.clone());
+        drop(in_drives);
         self.loaded = Some(label_text.to_string());
         self.open(progress)
     }
@@ -324,11 +354,16 @@ impl MediaLoader for ModelLibrary {
     fn unload(&mut self, device: Option<Box<dyn TapeDevice>>) -> Result<()> {
         drop(device);
         self.loaded = None;
+        self.in_drives.lock().unwrap().retain(|_, drive| *drive != self.drive);
         Ok(())
     }
 
     fn online_label_texts(&mut self) -> Result<Option<Vec<String>>> {
         Ok(Some(self.tapes.keys().filter(|t| !self.exported.contains(t)).cloned().collect()))
+    }
+
+    fn loaded_bar_code(&mut self) -> Result<Option<String>> {
+        Ok(self.loaded.clone().filter(|_| self.reads_bar_codes))
     }
 
     fn export(&mut self, label_text: &str) -> Result<bool> {

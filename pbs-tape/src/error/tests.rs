@@ -62,7 +62,16 @@ fn all() -> Vec<(Error, &'static str)> {
             },
             "object",
         ),
-        (Error::LoadFailed { label_text: text(), drive: text(), reason: "no".into() }, "object"),
+        (
+            Error::LoadFailed {
+                label_text: text(),
+                drive: text(),
+                reason: "no".into(),
+                believed: None,
+            },
+            "object",
+        ),
+        (Error::DriveTwice { first: text(), second: "lto1".into() }, "object"),
         (Error::WrongMediaSet { tape: text(), reason: "no label".into() }, "object"),
         (Error::UnknownKey { fingerprint: text() }, "object"),
         (Error::KeyExists { fingerprint: text() }, "object"),
@@ -159,6 +168,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::NotBlank { .. }
         | Error::WrongTape { .. }
         | Error::LoadFailed { .. }
+        | Error::DriveTwice { .. }
         | Error::WrongMediaSet { .. }
         | Error::UnknownKey { .. }
         | Error::KeyExists { .. }

@@ -53,6 +53,19 @@ pub enum Usability {
     NeedsTape,
 }
 
+/// Who of several writers of one set asks for a tape.
+#[derive(Debug, Clone)]
+pub struct Writer<'a> {
+    /// Which tapes its drive can get.
+    pub reach: &'a Reach,
+    /// The tape that it writes on.
+    pub own: Option<Uuid>,
+    /// Those of the other writers.
+    pub held: &'a BTreeSet<Uuid>,
+    /// Those on which a writer failed, or that could not be loaded: not tried again.
+    pub failed: &'a BTreeSet<Uuid>,
+}
+
 /// How [`MediaPool::allocate`] found the tape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -186,6 +199,12 @@ impl MediaPool {
 
     /// Whether the current set can be continued. [`Error::MediaSetUnusable`] says why it can't.
     pub fn usability(&self) -> Result<Usability> {
+        self.usability_without(&BTreeSet::new())
+    }
+
+    /// The same, whatever was decided about some tapes: a tape that failed one writer is no reason for
+    /// the others to stop, and what they write makes the set no worse.
+    fn usability_without(&self, failed: &BTreeSet<Uuid>) -> Result<Usability> {
         let unusable = |reason: String| Err(Error::MediaSetUnusable { reason });
         let set = self.current.uuid();
         let mut last = None;
@@ -213,7 +232,9 @@ impl MediaPool {
                 _ => return unusable(format!("tape {text} has left the media set")),
             }
             let status = self.status(entry);
-            if status != MediaStatus::Full && !(status == MediaStatus::Writable && is_last) {
+            let is_sound =
+                status == MediaStatus::Full || (status == MediaStatus::Writable && is_last);
+            if !is_sound && !failed.contains(media) {
                 return unusable(format!("tape {text} is {status}"));
             }
             if is_last {
@@ -282,9 +303,40 @@ impl MediaPool {
     /// Chooses the tape to write on, and takes it into the current set if it is a new one. The
     /// inventory knows before the tape does.
     pub fn allocate(&mut self, now: i64) -> Result<(Uuid, TapeOrigin)> {
+        let (reach, none) = (self.reach.clone(), BTreeSet::new());
+        let writer = Writer { reach: &reach, own: None, held: &none, failed: &none };
+        self.allocate_for(&writer, now)
+    }
+
+    /// True if a writer of the current set may go on with its tape.
+    pub fn may_go_on(&mut self, writer: &Writer<'_>) -> Result<bool> {
         // An operator may have decided about a tape since the last time.
         self.inventory.reload()?;
-        if let Usability::LastTapeWritable(media) = self.usability()? {
+        self.reach = writer.reach.clone();
+        let usability = self.usability_without(writer.failed)?;
+        let Some(own) = writer.own else { return Ok(false) };
+        if self.current.last() == Some(own) {
+            return Ok(usability == Usability::LastTapeWritable(own));
+        }
+        // It counts as full for everybody else: others are behind it in the set. Where it is said to be does not
+        // matter, because it is in the drive.
+        let entry = self.inventory.require(&own)?;
+        Ok(entry.decided_status().is_none())
+    }
+
+    /// [`MediaPool::allocate`] for one of several writers, of whom each has its own tapes.
+    pub fn allocate_for(&mut self, writer: &Writer<'_>, now: i64) -> Result<(Uuid, TapeOrigin)> {
+        if let Some(own) = writer.own
+            && self.may_go_on(writer)?
+        {
+            return Ok((own, TapeOrigin::Current));
+        }
+        self.inventory.reload()?;
+        self.reach = writer.reach.clone();
+        let is_others = |media: &Uuid| writer.held.contains(media) || writer.failed.contains(media);
+        if let Usability::LastTapeWritable(media) = self.usability_without(writer.failed)?
+            && !is_others(&media)
+        {
             return Ok((media, TapeOrigin::Current));
         }
         let state = self.inventory.state().clone();
@@ -292,24 +344,47 @@ impl MediaPool {
         // those of all others of the pool only if no other job takes a tape meanwhile.
         let _pool_lock = state.lock_pool(&self.config.name)?;
         self.inventory.reload()?;
-        if let Some(media) = self.choose_empty() {
-            self.take(media, now)?;
+        let is_beside = !writer.held.is_empty();
+        if let Some(media) = self.choose_empty(writer.failed) {
+            self.take(media, now, is_beside)?;
             return Ok((media, TapeOrigin::Empty));
         }
         for (media, set) in self.expired_candidates(now) {
+            if writer.failed.contains(&media) {
+                continue;
+            }
             // A set that is being restored or written is not destroyed under the reader.
             if let Some(_set_lock) = state.try_lock_media_set(&set)? {
-                self.take(media, now)?;
+                self.take(media, now, is_beside)?;
                 return Ok((media, TapeOrigin::Expired));
             }
         }
         let _scratch_lock = state.lock_unassigned_pool()?;
         self.inventory.reload()?;
-        if let Some(media) = self.choose_free() {
-            self.take(media, now)?;
+        if let Some(media) = self.choose_free(writer.failed) {
+            self.take(media, now, is_beside)?;
             return Ok((media, TapeOrigin::Free));
         }
         Err(self.no_media())
+    }
+
+    /// Gives a tape back that was just taken and could not be loaded, with the labels that it had before.
+    /// Nothing was written on it, and no tape was taken since: its number is free again.
+    pub fn give_back(&mut self, before: MediaId) -> Result<()> {
+        let state = self.inventory.state().clone();
+        let _pool_lock = state.lock_pool(&self.config.name)?;
+        self.inventory.reload()?;
+        let media = before.label.uuid;
+        if self.current.last() != Some(media) {
+            return Ok(());
+        }
+        if before.is_empty() {
+            MediaCatalog::overwrite(&state, &before)?;
+        } else {
+            // What its old set has on it was no longer protected; a scan would find it.
+            MediaCatalog::destroy(&state, &media)?;
+        }
+        self.forget_member(before)
     }
 
     /// The error that there is no tape to write on, with what keeps those that there are from being it.
@@ -323,23 +398,29 @@ impl MediaPool {
             return Some((media, TapeOrigin::Current));
         }
         let as_origin = |origin| move |media| (media, origin);
-        self.choose_empty()
+        let none = BTreeSet::new();
+        self.choose_empty(&none)
             .map(as_origin(TapeOrigin::Empty))
             .or_else(|| Some((self.expired_candidates(now).first()?.0, TapeOrigin::Expired)))
-            .or_else(|| self.choose_free().map(as_origin(TapeOrigin::Free)))
+            .or_else(|| self.choose_free(&none).map(as_origin(TapeOrigin::Free)))
     }
 
-    fn choose_empty(&self) -> Option<Uuid> {
-        self.choose_unused(|entry| entry.id.pool() == Some(&self.config.name))
+    fn choose_empty(&self, failed: &BTreeSet<Uuid>) -> Option<Uuid> {
+        self.choose_unused(failed, |entry| entry.id.pool() == Some(&self.config.name))
     }
 
-    fn choose_free(&self) -> Option<Uuid> {
-        self.choose_unused(|entry| entry.id.pool().is_none())
+    fn choose_free(&self, failed: &BTreeSet<Uuid>) -> Option<Uuid> {
+        self.choose_unused(failed, |entry| entry.id.pool().is_none())
     }
 
-    fn choose_unused(&self, belongs: impl Fn(&InventoryEntry) -> bool) -> Option<Uuid> {
+    fn choose_unused(
+        &self,
+        failed: &BTreeSet<Uuid>,
+        belongs: impl Fn(&InventoryEntry) -> bool,
+    ) -> Option<Uuid> {
         self.inventory
             .entries()
+            .filter(|entry| !failed.contains(&entry.id.label.uuid))
             .filter(|entry| belongs(entry) && entry.id.is_empty())
             .filter(|entry| self.status(entry) == MediaStatus::Writable)
             .filter(|entry| self.is_available(&entry.location()))
@@ -402,8 +483,20 @@ impl MediaPool {
             .fold(now, i64::max)
     }
 
-    fn take(&mut self, media: Uuid, now: i64) -> Result<()> {
-        let now = self.set_ctime(now);
+    /// The time of a tape that joins the current set. One that is taken while tapes before it are still written
+    /// gets the time of the newest of them. So the labels tell which tapes were written side by side: of such a
+    /// tape the catalog on the other one is not the last word.
+    fn joining_ctime(&self, now: i64, is_beside: bool) -> i64 {
+        let members = self.current.members().iter().flatten();
+        let labels = members.filter_map(|media| self.inventory.get(media)?.id.assigned_set());
+        match labels.map(|label| label.ctime).max() {
+            Some(newest) if is_beside => newest,
+            _ => self.set_ctime(now),
+        }
+    }
+
+    fn take(&mut self, media: Uuid, now: i64, is_beside: bool) -> Result<()> {
+        let now = self.joining_ctime(now, is_beside);
         let entry = self.inventory.require(&media)?;
         let id = MediaId {
             label: entry.id.label.clone(),

@@ -138,6 +138,11 @@ impl StateDir {
         self.lock("the scratch pool".into(), ".pool-__UNASSIGNED__", self.lock_wait)
     }
 
+    /// Held while a robot is looked at and moved. It is the last lock that anybody takes.
+    pub fn lock_changer(&self, changer: &str, wait: Duration) -> Result<Lock> {
+        self.lock(format!("changer {changer}"), &format!(".changer-{changer}"), wait)
+    }
+
     /// Held by whoever writes or reads a media set.
     pub fn lock_media_set(&self, set: &Uuid) -> Result<Lock> {
         self.lock_media_set_for(set, self.lock_wait)

@@ -133,6 +133,10 @@ fn read_one(
 }
 
 /// Loads as few tapes as possible: the last tape of a set carries the catalogs of all earlier ones.
+///
+/// Of tapes that several drives wrote side by side, one carries the other's catalog as it was when it was begun. Such tapes have one
+/// time in their set labels. They are loaded, too, and their own catalogs count; a tape that ended full has none, and then the latest that was
+/// found on another one is all of it.
 fn restore_missing_catalogs(
     state: &StateDir,
     loader: &mut dyn MediaLoader,
@@ -148,21 +152,30 @@ fn restore_missing_catalogs(
         .collect();
     candidates
         .sort_by_key(|id| id.assigned_set().map(|set| (set.uuid, std::cmp::Reverse(set.seq_nr))));
-    for id in candidates {
+    let time = |id: &MediaId| id.assigned_set().map(|set| (set.uuid, set.ctime));
+    for id in &candidates {
         check_abort(progress)?;
-        if MediaCatalog::exists(state, &id.label.uuid) {
+        let uuid = id.label.uuid;
+        let is_there = MediaCatalog::exists(state, &uuid);
+        let is_beside_others =
+            || candidates.iter().any(|other| other.label.uuid != uuid && time(other) == time(id));
+        if is_there && !(report.catalogs.contains(&uuid) && is_beside_others()) {
             continue;
         }
         match catalogs_of(state, loader, id, progress) {
             Ok(restored) => {
-                if !restored.contains(&id.label.uuid) {
+                if !restored.contains(&uuid) && !is_there {
                     let reason = "it does not end with its own catalog; load it and run 'tape \
                                   catalog --scan'"
                         .to_string();
                     progress.warn(&format!("media '{}': {reason}", id.label.label_text));
                     report.failed.push((id.label.label_text.clone(), reason));
                 }
-                report.catalogs.extend(restored);
+                for media in restored {
+                    if !report.catalogs.contains(&media) {
+                        report.catalogs.push(media);
+                    }
+                }
             }
             Err(e) if e.is_aborted() => return Err(e),
             Err(e) => {

@@ -5,24 +5,26 @@
 //! always be restored from the tapes up to it.
 
 //!
-//! The job (`job`) takes what a feed (`feed`) has planned and read ahead of it, and a writer (`pool_writer`) puts it onto the
-//! tapes of a set.
+//! A job (`job`) has a stream a drive (`stream`, `streams`). Each takes what its feed (`feed`) has planned and read ahead of it, and its
+//! writer (`pool_writer`) puts it onto the tapes of a set; what the set holds already is `known`.
 
 pub mod feed;
 mod filters;
 mod identify;
 mod job;
+mod known;
 mod options;
 mod pool_writer;
 mod report;
 mod snapshot_files;
+mod stream;
+mod streams;
 
 pub use feed::{BufferSize, ChunkOrder};
 pub use filters::GroupFilter;
-pub use job::run_backup;
+pub use job::{run_backup, run_backup_on};
 pub use options::TapeBackupOptions;
-pub use pool_writer::PoolWriter;
-pub use report::{FeedReport, Rests, TapeBackupReport, WriterTimes};
+pub use report::{FeedReport, Rests, StreamReport, TapeBackupReport};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

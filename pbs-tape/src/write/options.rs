@@ -37,6 +37,9 @@ pub struct TapeBackupOptions {
     pub readers: Option<usize>,
     /// How many bytes of chunks are held between disk and drive.
     pub buffer: BufferSize,
+    /// With several drives: how many bytes the job has written before a further one takes a tape; `None`: at once in a new set, else
+    /// when it is worth a tape.
+    pub join_after_bytes: Option<u64>,
     /// How long to wait for tapes that have to be brought.
     pub wait: MediaWait,
     /// Names of all configured changers, to tell tapes that are in none any more.
@@ -60,6 +63,7 @@ impl TapeBackupOptions {
             buffer: BufferSize::UpTo(buffer_limit(
                 std::fs::read_to_string("/proc/meminfo").ok().as_deref(),
             )),
+            join_after_bytes: None,
             wait: MediaWait::NONE,
             changers: Vec::new(),
         }

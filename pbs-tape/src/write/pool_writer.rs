@@ -9,18 +9,21 @@
 //!   remembers file numbers that the drive reported;
 //! * a catalog is committed only after the tape was synced, so it never promises data that a power
 //!   cut may have taken.
+//!
+//! A set may have several writers, each with a drive and tapes of its own ([`JobSet`]).
 
 mod tape;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datastore::Progress;
 use uuid::Uuid;
 
-use super::feed::{ChunkSource, Known};
+use super::feed::ChunkSource;
+use super::known::Known;
 use super::report::WriterTimes;
+use super::streams::job_set::{JobSet, Left};
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::block::BLOCK_BYTES;
@@ -29,10 +32,8 @@ use crate::format::chunk_archive::{Appended, ChunkArchiveWriter};
 use crate::format::snapshot_archive::{
     SnapshotArchiveHeader, SnapshotFile, write_snapshot_archive,
 };
-use crate::keys::PoolKey;
 use crate::loader::{MediaLoader, MediaWait};
-use crate::media::set::SetCatalogs;
-use crate::media::{MediaCatalog, MediaPool, MediaStatus};
+use crate::media::{MediaCatalog, MediaStatus, Reach};
 
 /// Tape and catalog are synced at least after so many bytes.
 const COMMIT_BYTES: u64 = 128 << 30;
@@ -42,9 +43,9 @@ const CATALOG_BYTES_UNCHECKED_MAX: u64 = 64 << 20;
 
 /// Writes onto one media set.
 pub struct PoolWriter<'a> {
-    pool: MediaPool,
-    /// Of a pool whose sets are encrypted.
-    key: Option<PoolKey>,
+    set: Arc<JobSet>,
+    /// Its number among the writers of the set.
+    stream: usize,
     loader: &'a mut dyn MediaLoader,
     progress: &'a dyn Progress,
     wait: MediaWait,
@@ -52,6 +53,10 @@ pub struct PoolWriter<'a> {
     /// Shared with who plans ahead of the writer.
     known: Arc<Known>,
     loaded: Option<LoadedTape>,
+    /// What is to be said of its tape if it ends with an error now.
+    left: Left,
+    /// Something may have been written over the set label of the tape that is loaded.
+    label_begun: bool,
     used: Vec<String>,
     sent_bytes: u64,
     times: WriterTimes,
@@ -80,42 +85,31 @@ pub struct ChunksWritten {
 }
 
 impl<'a> PoolWriter<'a> {
-    /// Begins a write session: decides about a new set, and loads all catalogs of the current one.
-    pub fn start(
-        mut pool: MediaPool,
+    /// Writer number `stream` of a set.
+    pub fn new(
+        set: Arc<JobSet>,
+        stream: usize,
         loader: &'a mut dyn MediaLoader,
         progress: &'a dyn Progress,
         wait: MediaWait,
-        force_new_set: bool,
         with_namespaces: bool,
     ) -> Result<PoolWriter<'a>> {
-        let encrypt = pool.config().encrypt.as_deref();
-        let key = encrypt.map(|name| PoolKey::find(loader.keys(), name)).transpose()?;
-        let now = pool.inventory().state().now();
-        if let Some(reason) = pool.start_write_session(now, force_new_set)? {
-            progress.note(&format!("starting new media set - reason: {reason}"));
-        }
-        progress.note(&format!("media set uuid: {}", pool.current_set().uuid()));
-        let state = pool.inventory().state().clone();
-        let catalogs = SetCatalogs::load(&state, pool.inventory(), pool.current_set())?;
+        let known = Arc::new(set.known(stream)?);
         Ok(PoolWriter {
-            pool,
-            key,
+            set,
+            stream,
             loader,
             progress,
             wait,
             with_namespaces,
-            known: Arc::new(Known::new(catalogs)),
+            known,
             loaded: None,
+            left: Left::Well,
+            label_begun: false,
             used: Vec::new(),
             sent_bytes: 0,
             times: WriterTimes::default(),
         })
-    }
-
-    /// The pool, with its current set.
-    pub fn pool(&self) -> &MediaPool {
-        &self.pool
     }
 
     /// What the set holds, this job's pending records included.
@@ -133,6 +127,16 @@ impl<'a> PoolWriter<'a> {
         self.sent_bytes
     }
 
+    /// True if all that was written is synced and in the catalogs.
+    pub fn is_committed(&self) -> bool {
+        self.loaded.as_ref().is_none_or(|tape| tape.uncommitted_bytes == 0)
+    }
+
+    /// How its tape is left if it ends with an error now.
+    pub fn left(&self) -> Left {
+        self.left
+    }
+
     /// What it spent its time with.
     pub fn times(&self) -> &WriterTimes {
         &self.times
@@ -145,8 +149,7 @@ impl<'a> PoolWriter<'a> {
 
     /// Writes the committed catalog of one tape at the current position; false if it does not fit.
     fn append_catalog_of(&mut self, media: Uuid, set: Uuid, seq_nr: u64) -> Result<bool> {
-        let state = self.pool.inventory().state().clone();
-        let (mut content, content_bytes) = MediaCatalog::open_committed(&state, &media)?;
+        let (mut content, content_bytes) = MediaCatalog::open_committed(self.set.state(), &media)?;
         let (with_namespaces, now) = (self.with_namespaces, self.now());
         let tape = self.tape()?;
         if content_bytes > CATALOG_BYTES_UNCHECKED_MAX {
@@ -162,7 +165,7 @@ impl<'a> PoolWriter<'a> {
         match written {
             Ok(CatalogWritten::Complete { sent_bytes, .. }) => {
                 tape.uncommitted_bytes += sent_bytes;
-                self.sent_bytes += sent_bytes;
+                self.add_sent(sent_bytes);
                 Ok(true)
             }
             Ok(CatalogWritten::DoesNotFit) => Ok(false),
@@ -234,7 +237,7 @@ impl<'a> PoolWriter<'a> {
             Err(e) => return Err(self.write_failed(e).on_tape_error(&label_text, file)),
         };
         tape_mut(&mut self.loaded)?.uncommitted_bytes += sent_bytes;
-        self.sent_bytes += sent_bytes;
+        self.add_sent(sent_bytes);
         self.times.written_bytes += sent_bytes;
         self.times.writing += began.elapsed().saturating_sub(waited);
         self.with_catalog(|catalog| catalog.register_chunk_archive(file, uuid, store, &digests))?;
@@ -285,10 +288,10 @@ impl<'a> PoolWriter<'a> {
             };
             let tape = tape_mut(&mut self.loaded)?;
             tape.uncommitted_bytes += written.sent_bytes;
-            self.sent_bytes += written.sent_bytes;
+            tape.is_fresh &= !written.complete;
+            tape.is_nearly_full |= written.complete && written.early_warning;
+            self.add_sent(written.sent_bytes);
             if written.complete {
-                tape.is_fresh = false;
-                tape.is_nearly_full |= written.early_warning;
                 let uuid = written.header.uuid;
                 self.with_catalog(|catalog| {
                     catalog.register_snapshot(file, uuid, &archive.store, &archive.snapshot)
@@ -314,8 +317,9 @@ impl<'a> PoolWriter<'a> {
             self.commit()?;
             self.load_writable()?;
             let media = self.tape()?.media;
-            let set = *self.pool.current_set().uuid();
-            let Some(seq_nr) = self.pool.current_set().position(&media) else {
+            let set = *self.set.uuid();
+            let Some(seq_nr) = self.set.with_pool(|pool| pool.current_set().position(&media))
+            else {
                 return Err(Error::UnknownTape { tape: media.to_string() });
             };
             if self.append_catalog_of(media, set, seq_nr as u64)? {
@@ -336,7 +340,14 @@ impl<'a> PoolWriter<'a> {
             self.times.syncs.count += 1;
             self.times.syncs.time += began.elapsed();
         }
-        self.with_catalog(MediaCatalog::commit)?;
+        let (is_more, media) = self.with_catalog(|catalog| {
+            let is_more = catalog.has_pending();
+            catalog.commit()?;
+            Ok((is_more, catalog.media().clone()))
+        })?;
+        if is_more {
+            self.set.commits().tell(&media, self.stream);
+        }
         self.tape()?.uncommitted_bytes = 0;
         self.note_bytes_used();
         Ok(())
@@ -346,7 +357,10 @@ impl<'a> PoolWriter<'a> {
     fn note_bytes_used(&mut self) {
         let Some(tape) = &mut self.loaded else { return };
         let Ok(Some(bytes)) = tape.device.bytes_used() else { return };
-        if let Err(e) = self.pool.inventory_mut().set_bytes_used(&tape.media, Some(bytes)) {
+        let media = tape.media;
+        let set_used =
+            self.set.with_pool(|pool| pool.inventory_mut().set_bytes_used(&media, Some(bytes)));
+        if let Err(e) = set_used {
             self.progress
                 .warn(&format!("tape {}: its fill level was not recorded: {e}", tape.label_text));
         }
@@ -374,7 +388,16 @@ impl<'a> PoolWriter<'a> {
     /// Records that the tape in the drive takes no more.
     fn set_full(&mut self) -> Result<()> {
         let media = self.tape()?.media;
-        self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Full))
+        self.decide(&media, MediaStatus::Full)
+    }
+
+    fn decide(&mut self, media: &Uuid, status: MediaStatus) -> Result<()> {
+        self.set.with_pool(|pool| pool.inventory_mut().set_status(media, Some(status)))
+    }
+
+    fn add_sent(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
+        self.set.add_sent(bytes);
     }
 
     /// A write failed in a way that early warning did not announce. If the tape is simply full, the
@@ -391,7 +414,7 @@ impl<'a> PoolWriter<'a> {
 
     /// Takes the tape that this job used before out of the drive, with all that was registered for
     /// it committed.
-    fn put_away(&mut self) -> Result<()> {
+    pub(super) fn put_away(&mut self) -> Result<()> {
         self.commit()?;
         if let Some(tape) = self.loaded.take() {
             self.progress.note(&format!("eject media {}", tape.label_text));
@@ -410,30 +433,31 @@ impl<'a> PoolWriter<'a> {
         self.loader.unload(device)
     }
 
-    /// Puts all tapes of the set into import/export slots (a stand-alone drive ejects).
-    pub fn export_media_set(&mut self) -> Result<()> {
-        self.put_away()?;
-        let texts: BTreeSet<String> = self
-            .pool
-            .current_set()
-            .members()
-            .iter()
-            .flatten()
-            .filter_map(|media| self.pool.inventory().get(media))
-            .map(|entry| entry.id.label.label_text.clone())
-            .collect();
-        for text in texts {
-            if self.loader.export(&text)? {
-                self.progress.note(&format!("exported media '{text}'"));
-            } else {
-                self.progress.warn(&format!("export failed - media '{text}' is not online"));
-            }
+    /// True if a robot feeds its drive.
+    pub fn has_robot(&self) -> bool {
+        matches!(self.loader.reach(), Reach::Changer(_))
+    }
+
+    /// After an error: has the robot take the tape out of the drive, if it can, for another drive to go on with it.
+    pub fn take_out(&mut self) -> Result<()> {
+        let device = self.loaded.take().map(|tape| tape.device);
+        if !self.has_robot() {
+            return Ok(());
         }
-        Ok(())
+        match self.loader.unload(device) {
+            Ok(()) => Ok(()),
+            // A drive that does not eject by itself may still give it to the robot.
+            Err(_) => self.loader.unload(None),
+        }
+    }
+
+    /// Puts a tape into an import/export slot; false if the robot does not have it.
+    pub fn export(&mut self, label_text: &str) -> Result<bool> {
+        self.loader.export(label_text)
     }
 
     fn now(&self) -> i64 {
-        self.pool.inventory().state().now()
+        self.set.state().now()
     }
 
     fn tape(&mut self) -> Result<&mut LoadedTape> {

@@ -33,8 +33,33 @@ pub struct TapeBackupReport {
     /// How long it took.
     #[serde(serialize_with = "seconds")]
     pub duration: Duration,
+    /// How the drives were fed, all together.
+    pub feed: FeedReport,
+    /// With several drives: what each did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<StreamReport>,
+}
+
+/// What one drive of several did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StreamReport {
+    /// Name of the drive.
+    pub drive: String,
+    /// Label texts of the tapes written on, in order.
+    pub tapes: Vec<String>,
+    /// Snapshots written.
+    pub snapshots_written: usize,
+    /// Bytes that went to tapes, whole blocks.
+    pub tape_bytes: u64,
     /// How the drive was fed.
     pub feed: FeedReport,
+    /// Why it ended early, if it did. What it had left was done by the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// That was only because there was no further tape for it.
+    #[serde(skip)]
+    pub lacked_tape: bool,
 }
 
 impl TapeBackupReport {
@@ -52,7 +77,45 @@ impl TapeBackupReport {
             tape_bytes: 0,
             duration: Duration::ZERO,
             feed: FeedReport::default(),
+            streams: Vec::new(),
         }
+    }
+
+    /// Adds what one stream did; `drive` is named if there are several.
+    pub(super) fn add(
+        &mut self,
+        stream: TapeBackupReport,
+        drive: Option<&str>,
+        error: Option<Error>,
+    ) {
+        if let Some(drive) = drive {
+            self.streams.push(StreamReport {
+                drive: drive.to_string(),
+                tapes: stream.tapes.clone(),
+                snapshots_written: stream.snapshots_written.len(),
+                tape_bytes: stream.tape_bytes,
+                feed: stream.feed.clone(),
+                lacked_tape: error
+                    .as_ref()
+                    .is_some_and(|error| matches!(error.cause(), Error::NoUsableMedia { .. })),
+                error: error.map(|error| error.to_string()),
+            });
+        }
+        self.tapes.extend(stream.tapes);
+        self.snapshots_written.extend(stream.snapshots_written);
+        self.snapshots_skipped += stream.snapshots_skipped;
+        self.snapshots_vanished.extend(stream.snapshots_vanished);
+        self.snapshots_failed.extend(stream.snapshots_failed);
+        self.chunks += stream.chunks;
+        self.chunk_bytes += stream.chunk_bytes;
+        self.tape_bytes += stream.tape_bytes;
+        self.feed.add(&stream.feed);
+    }
+
+    /// True if all that was asked for was done, by all drives that had tapes.
+    pub fn is_complete(&self) -> bool {
+        let stood = |stream: &StreamReport| stream.error.is_none() || stream.lacked_tape;
+        self.snapshots_failed.is_empty() && self.streams.iter().all(stood)
     }
 
     /// The error that the job should end with, if something failed.
@@ -120,6 +183,26 @@ pub struct WriterTimes {
 }
 
 impl FeedReport {
+    fn add(&mut self, other: &FeedReport) {
+        for (all, one) in [
+            (&mut self.disk_rests, other.disk_rests),
+            (&mut self.drive_rests, other.drive_rests),
+            (&mut self.tape_changes, other.tape_changes),
+        ] {
+            all.count += one.count;
+            all.time += one.time;
+        }
+        for (all, one) in [
+            (&mut self.disk_bytes_per_second, other.disk_bytes_per_second),
+            (&mut self.drive_bytes_per_second, other.drive_bytes_per_second),
+        ] {
+            *all = all.map_or(one, |all| Some(all + one.unwrap_or(0)));
+        }
+        self.readers += other.readers;
+        self.buffer_bytes += other.buffer_bytes;
+        self.buffer_peak_bytes += other.buffer_peak_bytes;
+    }
+
     pub(super) fn new(feed: &Feed<'_>, times: &WriterTimes) -> FeedReport {
         feed.measured(|gate, readers, buffer_peak_bytes| FeedReport {
             disk_rests: gate.rests().into(),

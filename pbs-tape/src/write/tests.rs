@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use datastore::progress::Silent;
 use datastore::{Datastore, Progress};
 
+use super::pool_writer::PoolWriter;
+use super::streams::job_set::JobSet;
 use super::*;
 use crate::device::TapeDevice;
 use crate::device::model::{Medium, ModelDrive, ModelLibrary};
@@ -31,7 +33,7 @@ fn backup(
     run_backup(&world.state, store, PoolConfig::new("p1"), library, &options, &Silent)
 }
 
-fn restore_all(
+pub(crate) fn restore_all(
     world: &World,
     library: &mut ModelLibrary,
     target: &Arc<Datastore>,
@@ -70,7 +72,7 @@ fn filled_store(world: &World) -> (Arc<Datastore>, Vec<String>) {
 }
 
 /// Everything that the format promises about the tapes of one set, read from the tapes alone.
-fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
+pub(crate) fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
     let inventory = Inventory::load(&world.state).unwrap();
     let mut catalogs_before = Vec::new();
     for (seq_nr, text) in used.iter().enumerate() {
@@ -99,13 +101,16 @@ fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
         let mut number = 2;
         let mut leading = Vec::new();
         loop {
-            let mut stream = match StreamReader::open(&mut drive).unwrap() {
-                Opened::File(stream) => stream,
-                Opened::Filemark => {
+            let mut stream = match StreamReader::open(&mut drive) {
+                // The power went before the filemark.
+                Err(Error::UnexpectedEndOfData { .. }) => break,
+                Err(error) => panic!("{text} file {number}: {error}"),
+                Ok(Opened::File(stream)) => stream,
+                Ok(Opened::Filemark) => {
                     number += 1;
                     continue;
                 }
-                Opened::EndOfData => break,
+                Ok(Opened::EndOfData) => break,
             };
             let Ok(header) = ContentHeader::read(&mut stream) else {
                 stream.skip_to_end().unwrap();
@@ -158,9 +163,17 @@ fn assert_conforming(world: &World, library: &ModelLibrary, used: &[String]) {
                 }
             }
             number += 1;
-            drive.move_to_file(number).unwrap();
+            match drive.move_to_file(number) {
+                // The power went in the middle of the last file, and nobody has written behind it.
+                Err(Error::Drive(error)) if error.is_missing() => break,
+                moved => moved.unwrap(),
+            }
         }
-        assert_eq!(leading, catalogs_before, "{text} starts with its predecessors' catalogs");
+        // One that a drive failed on before anything else was written there is not begun anew once others follow it.
+        let is_cut_off = known.is_empty() && seq_nr + 1 < used.len();
+        let expected =
+            if is_cut_off { &catalogs_before[..leading.len()] } else { &catalogs_before };
+        assert_eq!(leading, expected, "{text} starts with its predecessors' catalogs");
         catalogs_before.push(labels.media.uuid);
     }
 }
@@ -515,7 +528,8 @@ fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
         )
         .unwrap();
         let wait = crate::loader::MediaWait::NONE;
-        let mut writer = PoolWriter::start(pool, &mut tapes, &Silent, wait, false, false).unwrap();
+        let set = Arc::new(JobSet::begin(pool, None, false, 1, &Silent).unwrap());
+        let mut writer = PoolWriter::new(set, 0, &mut tapes, &Silent, wait, false).unwrap();
         let digest = datastore::Digest::of(&chunks(1)[0]);
         let blob = store.chunks().read(&digest).unwrap();
         let mut feed = One(Some(feed::FedChunk { digest, blob }));
@@ -527,7 +541,7 @@ fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
             inventory.remove(&id.label.uuid).unwrap();
             writer.commit().unwrap();
         }
-        writer.export_media_set().unwrap();
+        writer.put_away().unwrap();
         let catalog = MediaCatalog::load(&world.state, &id).unwrap();
         assert!(catalog.chunk("main", &digest).unwrap().is_some(), "{inventory_is_behind}");
     }

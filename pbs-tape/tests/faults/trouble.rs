@@ -1,5 +1,5 @@
 //! Troubles that no single command tells: damage that stays, a host without power, a drive that is gone, a
-//! robot that waits for a person, and two jobs at once.
+//! robot that waits for a person, two drives of one job, and two jobs at once.
 //!
 //! Each ends as every schedule does: the next job goes on, and all that was promised comes back from the tapes
 //! alone. Only of damage that stays may it cost something, and then no more than what needs the damaged file, and
@@ -16,12 +16,13 @@ pub fn try_trouble(source: &Source, dice: &Dice, story: &mut String) -> Result<(
     let mut world = World::with_drives(source, 2);
     world.run(Operation::Label)?;
     let trouble: fn(&mut World<'_>, &Dice, &mut String) -> Result<(), String> =
-        match dice.below(1, 6) {
+        match dice.below(1, 7) {
             0 => damage_stays,
             1 => host_power_cut,
             2 => drive_dies,
             3 => robot_waits_for_a_person,
             4 => two_jobs_of_two_pools,
+            5 => drives_of_one_job_die,
             _ => two_jobs_of_one_pool,
         };
     trouble(&mut world, dice, story)?;
@@ -95,6 +96,34 @@ fn drive_dies(world: &mut World<'_>, dice: &Dice, story: &mut String) -> Result<
     let next = world.run_on(1, ALL);
     story.push_str(&format!("in the other drive: {next:?}\n"));
     next
+}
+
+/// Two drives write one set, and one or both of them never answer again. One that is left does the rest, unless it lacks tapes: the pool has
+/// few, and one whose label may never have been written lies in the dead drive and must not be passed over.
+fn drives_of_one_job_die(
+    world: &mut World<'_>,
+    dice: &Dice,
+    story: &mut String,
+) -> Result<(), String> {
+    if dice.below(2, 2) == 0 {
+        world.run(Operation::Backup(1))?;
+    }
+    let dead = ["drive0", "drive1", "drives"][dice.below(4, 3) as usize];
+    let plan = format!("once {dead} any after={} -> power-loss down=1000000", dice.below(3, 150));
+    world.set_faults(Some(plan.parse().map_err(|error| format!("{plan}: {error}"))?));
+    let died = world.back_up_on_both(GROUPS.len());
+    let written = world.promises_of_newest_set();
+    story.push_str(&format!("{plan}\non both drives: {died:?}, {written} snapshots\n"));
+    let lacks_tape = |message: &String| {
+        message.contains("no usable tape") || message.contains("can't load tape")
+    };
+    let may_lack = dead == "drives" || died.as_ref().is_err_and(lacks_tape);
+    if written < 2 * GROUPS.len() && !may_lack {
+        return Err(format!("the other drive left something: {written} snapshots, {died:?}"));
+    }
+    world.take_out_of(0);
+    world.take_out_of(1);
+    Ok(())
 }
 
 /// The robot does nothing any more until somebody comes.

@@ -19,7 +19,7 @@ use pbs_tape::operations::label::barcode_label;
 use pbs_tape::restore::{RestoreOptions, StoreMap, run_restore};
 use pbs_tape::station::{ChangerConfig, DriveConfig, DriveStation, StationPatience};
 use pbs_tape::verify::{VerifyOptions, VerifyScope, run_verify};
-use pbs_tape::write::{TapeBackupOptions, run_backup};
+use pbs_tape::write::{TapeBackupOptions, run_backup, run_backup_on};
 use scsi::retry::{Backoff, Retrying};
 use scsi::{Address, Connect, Data, Transport, VtlUnit};
 use tempfile::TempDir;
@@ -253,6 +253,25 @@ impl<'s> World<'s> {
         }
     }
 
+    /// A job over both drives at once. The error is its message, or what ended the part of one of them.
+    pub fn back_up_on_both(&mut self, groups: usize) -> Result<(), String> {
+        let mut options = backup_options(groups);
+        options.join_after_bytes = Some(0);
+        let mut stations = [self.station_on(&self.state, 0), self.station_on(&self.state, 1)];
+        let [first, second] = &mut stations;
+        let pool = PoolConfig::new("p1");
+        let (state, store) = (&self.state, &self.source.store);
+        let done = run_backup_on(state, store, pool, &mut [first, second], &options, &Silent);
+        drop(stations);
+        self.note_promises();
+        let report = done.map_err(|error| error.to_string())?;
+        let failed = report.streams.into_iter().filter(|stream| !stream.lacked_tape);
+        match failed.filter_map(|stream| stream.error).next() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
     fn back_up(
         &self,
         state: &StateDir,
@@ -260,10 +279,7 @@ impl<'s> World<'s> {
         groups: usize,
         pool: &str,
     ) -> Result<Uuid, Error> {
-        let mut options = TapeBackupOptions::new(STORE);
-        let wanted = GROUPS.iter().take(groups);
-        options.group_filters =
-            wanted.map(|group| format!("group:{group}").parse().unwrap()).collect();
+        let options = backup_options(groups);
         let pool = PoolConfig::new(pool);
         let report = run_backup(state, &self.source.store, pool, station, &options, &Silent)?
             .into_result()?;
@@ -393,6 +409,12 @@ impl<'s> World<'s> {
         Ok(())
     }
 
+    /// How many snapshots the catalogs of the pool's newest set have.
+    pub fn promises_of_newest_set(&self) -> usize {
+        let newest = Inventory::load(&self.state).unwrap().latest_set("p1");
+        newest.and_then(|set| self.promised.get(&set)).map_or(0, BTreeSet::len)
+    }
+
     fn comes_back(
         &self,
         state: &StateDir,
@@ -433,6 +455,13 @@ impl<'s> World<'s> {
             inventory.set_status(&media, None).unwrap();
         }
     }
+}
+
+fn backup_options(groups: usize) -> TapeBackupOptions {
+    let mut options = TapeBackupOptions::new(STORE);
+    let wanted = GROUPS.iter().take(groups);
+    options.group_filters = wanted.map(|group| format!("group:{group}").parse().unwrap()).collect();
+    options
 }
 
 fn is_full(error: &Error) -> bool {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use datastore::Namespace;
-use pbs_tape::loader::MediaWait;
-use pbs_tape::write::{BufferSize, FeedReport, Rests, TapeBackupOptions, run_backup};
+use pbs_tape::loader::{MediaLoader, MediaWait};
+use pbs_tape::write::{BufferSize, FeedReport, Rests, TapeBackupOptions, run_backup_on};
 
 use super::pool;
-use super::station::{self, DriveArg};
+use super::station;
 use crate::cli::Outcome;
 use crate::config::{FeedConfig, Places, Tape};
 use crate::output::{OutputArgs, OutputFormat, bytes, parse_size};
@@ -24,8 +24,12 @@ pub struct BackupArgs {
     store: String,
     /// Media pool
     pool: String,
-    #[command(flatten)]
-    drive: DriveArg,
+    /// The drive; given several times, that many write at once [default: the pool's, or the only one configured]
+    #[arg(long, env = "CAPSTAN_TAPE_DRIVE", hide_env = true, value_name = "NAME")]
+    drive: Vec<String>,
+    /// With several drives: how much is written before a further one takes a cartridge [default: 0 in a new media set, else 64G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    join_after: Option<u64>,
     /// Only this namespace and those in it
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NS")]
     ns: String,
@@ -75,6 +79,7 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         eject_media: args.eject_media,
         export_media_set: args.export_media_set,
         readers: readers(args.readers, &tape.feed),
+        join_after_bytes: args.join_after,
         wait: if args.wait { MediaWait::FOREVER } else { MediaWait::NONE },
         changers: station::changer_names(&tape),
         ..TapeBackupOptions::new(&repository.name)
@@ -84,12 +89,22 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     }
     let state = station::state(places)?;
     let bar = Arc::new(Bar::bytes("tape backup"));
-    let drive = args.drive.drive.clone().or(pool_drive);
-    let mut station = station::open(&state, &tape, drive.as_deref(), &bar)?;
-    let report = run_backup(&state, &repository.store, pool, &mut station, &options, &*bar)
+    let mut drives: Vec<Option<String>> = args.drive.iter().cloned().map(Some).collect();
+    if drives.is_empty() {
+        drives.push(pool_drive);
+    }
+    let mut stations = station::open_all(&state, &tape, &drives, &bar)?;
+    let mut loaders: Vec<&mut dyn MediaLoader> =
+        stations.iter_mut().map(|station| station as &mut dyn MediaLoader).collect();
+    let report = run_backup_on(&state, &repository.store, pool, &mut loaders, &options, &*bar)
         .with_context(|| format!("the backup of '{}' to tape failed", repository.name))?;
     for (snapshot, reason) in &report.snapshots_failed {
         bar.warn(&format!("{snapshot}: {reason}"));
+    }
+    for stream in &report.streams {
+        if let Some(error) = &stream.error {
+            bar.warn(&format!("drive {} ended early: {error}", stream.drive));
+        }
     }
     if args.output.output_format == OutputFormat::Text {
         let seconds = report.duration.as_secs_f64();
@@ -102,13 +117,25 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
             report.tapes.join(" "),
             bytes((report.tape_bytes as f64 / seconds.max(0.001)) as u64),
         ));
+        for stream in &report.streams {
+            bar.line(&format!(
+                "{}: {} snapshots, {} on {}",
+                stream.drive,
+                stream.snapshots_written,
+                bytes(stream.tape_bytes),
+                if stream.tapes.is_empty() {
+                    "no cartridge".into()
+                } else {
+                    stream.tapes.join(" ")
+                },
+            ));
+        }
         if report.tape_bytes > 0 {
             bar.line(&feed_text(&report.feed));
         }
     }
     args.output.print(&report, |report| report.media_set_uuid.to_string())?;
-    let complete = report.snapshots_failed.is_empty();
-    Ok(if complete { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 /// How many threads read: as asked, else as configured; `None`: by measurement.

@@ -93,6 +93,20 @@ pub fn open(
     Ok(DriveStation::open(state, config, Arc::new(Devices), progress, LOCK_WAIT)?)
 }
 
+/// Locks and opens several drives for one operation.
+pub fn open_all(
+    state: &StateDir,
+    tape: &Tape,
+    names: &[Option<String>],
+    bar: &Arc<Bar>,
+) -> Result<Vec<DriveStation>> {
+    let configs = names.iter().map(|name| find_drive(tape, name.as_deref()));
+    let configs = configs.collect::<Result<Vec<_>>>()?;
+    let progress: Arc<dyn datastore::Progress> = Arc::clone(bar) as Arc<dyn datastore::Progress>;
+    let connect: Arc<dyn scsi::Connect> = Arc::new(Devices);
+    Ok(pbs_tape::station::open_all(state, configs, &connect, &progress, LOCK_WAIT)?)
+}
+
 /// Load a cartridge by its bar code
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  capstan tape load-media CAP001L8 --drive lto0")]

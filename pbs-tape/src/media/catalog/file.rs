@@ -301,6 +301,11 @@ impl MediaCatalog {
         self.add(Record::ArchiveEnd { file_number, uuid })
     }
 
+    /// True if records were added since the last commit.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Writes the collected records to disk. The tape must have been synced before.
     pub fn commit(&mut self) -> Result<()> {
         if self.pending.is_empty() {

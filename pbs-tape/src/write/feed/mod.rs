@@ -29,7 +29,7 @@ use datastore::{DataBlob, Datastore, Digest, Progress};
 pub use gate::{
     BUFFER_BYTES_FIRST, BufferSize, Decision, Gate, Level, Pauses, SNAPSHOTS_AHEAD_MAX, bytes_per_s,
 };
-pub use plan::{Known, Plan, PlannedSnapshot, SnapshotAt};
+pub use plan::{Dealer, Plan, PlannedSnapshot, SnapshotAt};
 use plan::{Position, Wanted};
 pub use readers::{READERS_MAX, ReaderCount};
 use ring::{Ended, Measured, Ring};
@@ -67,6 +67,18 @@ pub trait ChunkSource {
     fn has_chunk(&mut self) -> bool;
 }
 
+/// What is to be done for a drive, step by step.
+pub trait Steps: ChunkSource {
+    /// What is to be done next; `None` at the end.
+    fn next_step(&mut self) -> Result<Option<Step>>;
+
+    /// A chunk of `snapshot` was not written: what was planned behind it may have counted on it, and comes anew.
+    fn restart_behind(&mut self, snapshot: &PlannedSnapshot);
+
+    /// The drive has a tape with which it runs no slower than this, in bytes a second.
+    fn set_drive_slowest(&mut self, bytes_per_s: Option<u64>);
+}
+
 /// What the job has to do next.
 pub enum Step {
     /// To tell as a warning.
@@ -79,8 +91,10 @@ pub enum Step {
     Begin(Arc<PlannedSnapshot>),
     /// All its chunks were given out: its archive.
     End(Arc<PlannedSnapshot>),
-    /// A group is done, the how manieth.
+    /// A group is done, by its number.
     GroupDone(usize),
+    /// There is nothing to do, and there may be more later.
+    Idle,
     /// The plan can't be made: the job ends.
     Failed(Error),
     /// A chunk; it comes through [`ChunkSource`].
@@ -151,28 +165,6 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// What is to be done next; `None` when the job is done.
-    pub fn next_step(&mut self) -> Result<Option<Step>> {
-        if let Some(chunk) = self.next.take() {
-            return Ok(Some(Step::Chunk(chunk)));
-        }
-        let step = self.ring.take(&|| self.progress.is_aborted());
-        match step {
-            Ok(step) => {
-                match &step {
-                    Some(Step::Begin(snapshot)) => {
-                        self.current = format!("{}:{}", self.plan.store_name, snapshot.at.name);
-                    }
-                    // Its chunks are registered: the catalogs know them.
-                    Some(Step::End(_)) => self.plan.known.forget_oldest(),
-                    _ => {}
-                }
-                Ok(step)
-            }
-            Err(ended) => Err(self.error(ended)),
-        }
-    }
-
     fn error(&self, ended: Ended) -> Error {
         match ended {
             Ended::Aborted => Error::Aborted,
@@ -180,24 +172,6 @@ impl<'a> Feed<'a> {
                 Error::FeedEnded { snapshot: self.current.clone(), missing: self.ring.left() }
             }
         }
-    }
-
-    /// Discards the plan, which counted on chunks of `snapshot` that were not written, and makes it anew from the snapshot behind it.
-    pub fn restart_behind(&mut self, snapshot: &PlannedSnapshot) {
-        self.stop();
-        self.plan.known.forget_all();
-        let measured = self.ring.measured(|measured| Measured {
-            gate: measured.gate.clone(),
-            readers: measured.readers.clone(),
-            peak_bytes: measured.peak_bytes,
-        });
-        self.ring = Arc::new(Ring::new(measured, self.clock));
-        self.spawn(snapshot.at.position());
-    }
-
-    /// The drive has a tape with which it runs no slower than this, in bytes a second.
-    pub fn set_drive_slowest(&mut self, bytes_per_s: Option<u64>) {
-        self.ring.set_drive_slowest(bytes_per_s);
     }
 
     /// What was measured: the gate, the readers, and the most bytes that were held at once.
@@ -212,6 +186,48 @@ impl<'a> Feed<'a> {
             // One that panicked has told so by breaking off.
             let _ = thread.join();
         }
+    }
+}
+
+impl Steps for Feed<'_> {
+    /// What is to be done next; `None` when the job is done.
+    fn next_step(&mut self) -> Result<Option<Step>> {
+        if let Some(chunk) = self.next.take() {
+            return Ok(Some(Step::Chunk(chunk)));
+        }
+        let step = self.ring.take(&|| self.progress.is_aborted());
+        match step {
+            Ok(step) => {
+                match &step {
+                    Some(Step::Begin(snapshot)) => {
+                        self.current = format!("{}:{}", self.plan.store_name, snapshot.at.name);
+                    }
+                    // Its chunks are registered: the catalogs know them.
+                    Some(Step::End(snapshot)) => self.plan.forget(snapshot.number),
+                    _ => {}
+                }
+                Ok(step)
+            }
+            Err(ended) => Err(self.error(ended)),
+        }
+    }
+
+    /// Discards the plan, which counted on chunks of `snapshot` that were not written, and makes it anew from the snapshot behind it.
+    fn restart_behind(&mut self, snapshot: &PlannedSnapshot) {
+        self.stop();
+        self.plan.forget_all();
+        let measured = self.ring.measured(|measured| Measured {
+            gate: measured.gate.clone(),
+            readers: measured.readers.clone(),
+            peak_bytes: measured.peak_bytes,
+        });
+        self.ring = Arc::new(Ring::new(measured, self.clock));
+        self.spawn(snapshot.at.position());
+    }
+
+    /// The drive has a tape with which it runs no slower than this, in bytes a second.
+    fn set_drive_slowest(&mut self, bytes_per_s: Option<u64>) {
+        self.ring.set_drive_slowest(bytes_per_s);
     }
 }
 

@@ -6,67 +6,46 @@
 //!
 //! *Known* is asked of the catalogs as they are now, and of what is planned and not registered yet. A chunk that goes from the plan to
 //! the catalog in between is in the plan's list until its snapshot's end was given out, which is after it was registered.
+//!
+//! Groups come from whoever deals them: to one job all of them, to the streams of a job each its own. Which were dealt is kept, so that
+//! a plan can be made anew from any place.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use datastore::hierarchy::{ArchiveKind, qualified_name};
-use datastore::{BackupGroup, Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
+use datastore::{Datastore, Digest, Namespace, SnapshotPath, SnapshotReader};
 
 use super::ring::{Kind, Ring};
 use super::{ChunkOrder, Step};
 use crate::chunk_workers::lock;
 use crate::error::{Error, Result};
 use crate::media::catalog::DigestSet;
-use crate::media::set::SetCatalogs;
+use crate::write::known::Known;
+use crate::write::streams::queue::{Dealt, DealtGroup};
 
 /// Digests are looked up in portions of this size between two looks for an end.
 const LOOK_EVERY: usize = 1024;
 
-/// What the set holds, and what it will hold by the plan.
+/// How often a plan that waits for a group looks whether there is one.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// Chunks of planned snapshots that are not registered yet, oldest first, with the number of the snapshot in the plan.
 #[derive(Default)]
-pub struct Known {
-    catalogs: RwLock<SetCatalogs>,
-    /// Chunks of planned snapshots whose end was not given out yet, oldest first.
-    planned: Mutex<VecDeque<DigestSet>>,
+struct Planned {
+    last: u64,
+    chunks: VecDeque<(u64, DigestSet)>,
 }
 
-impl Known {
-    /// What the catalogs know, and nothing planned.
-    pub fn new(catalogs: SetCatalogs) -> Known {
-        Known { catalogs: RwLock::new(catalogs), planned: Mutex::default() }
-    }
+/// Where a plan's groups come from.
+pub trait Dealer: Send + Sync {
+    /// The next group for this plan.
+    fn next(&self) -> Dealt;
 
-    /// The catalogs, to ask them.
-    pub fn catalogs(&self) -> RwLockReadGuard<'_, SetCatalogs> {
-        self.catalogs.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The catalogs, to add to them.
-    pub fn catalogs_mut(&self) -> RwLockWriteGuard<'_, SetCatalogs> {
-        self.catalogs.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn contains(&self, store: &str, digest: &Digest) -> Result<bool> {
-        // The plan first: what leaves it has come into the catalogs before.
-        if lock(&self.planned).iter().any(|chunks| chunks.contains(digest)) {
-            return Ok(true);
-        }
-        self.catalogs().contains_chunk(store, digest)
-    }
-
-    fn add(&self, chunks: DigestSet) {
-        lock(&self.planned).push_back(chunks);
-    }
-
-    pub(super) fn forget_oldest(&self) {
-        lock(&self.planned).pop_front();
-    }
-
-    pub(super) fn forget_all(&self) {
-        lock(&self.planned).clear();
-    }
+    /// True if no more groups wait for anybody.
+    fn is_all_dealt(&self) -> bool;
 }
 
 /// Which snapshot.
@@ -93,6 +72,8 @@ pub struct PlannedSnapshot {
     pub at: SnapshotAt,
     /// The snapshot, locked against removal.
     pub reader: SnapshotReader,
+    /// Its number in the plan.
+    pub(super) number: u64,
 }
 
 /// Where a plan begins.
@@ -115,9 +96,11 @@ pub(super) struct Wanted {
 }
 
 /// What goes from the planner to the dispatcher.
-pub(super) enum Planned {
+pub(super) enum News {
     Step(Step),
     Snapshot(PlannedSnapshot, Vec<ChunkList>),
+    /// Nothing more comes before something of what came was done.
+    Pause,
     /// That was all. Only this ends a plan well: a planner that died sends no such thing.
     End,
 }
@@ -134,48 +117,143 @@ pub struct Plan {
     pub source: Arc<Datastore>,
     /// Its name on tape.
     pub store_name: String,
-    /// Groups in their order.
-    pub groups: Vec<(Namespace, BackupGroup)>,
+    /// Who deals the groups.
+    pub dealer: Arc<dyn Dealer>,
     /// Only the newest snapshot of each.
     pub latest_only: bool,
     /// In which order chunks are read.
     pub order: ChunkOrder,
-    /// What need not be written.
-    pub known: Arc<Known>,
+    /// What need not be written: what all of these know.
+    pub known: Vec<Arc<Known>>,
+    state: PlanState,
+}
+
+/// What a plan remembers.
+#[derive(Default)]
+struct PlanState {
+    dealt: Mutex<Vec<DealtGroup>>,
+    planned: Mutex<Planned>,
 }
 
 impl Plan {
-    /// Plans everything from a position on, as long as anybody wants to know.
-    pub(super) fn run(
+    /// Of a datastore, with nothing planned yet.
+    pub fn new(
+        source: Arc<Datastore>,
+        store_name: String,
+        dealer: Arc<dyn Dealer>,
+        known: Vec<Arc<Known>>,
+    ) -> Plan {
+        Plan {
+            source,
+            store_name,
+            dealer,
+            latest_only: false,
+            order: ChunkOrder::default(),
+            known,
+            state: PlanState::default(),
+        }
+    }
+
+    fn is_known(&self, digest: &Digest) -> Result<bool> {
+        // The plan first: what leaves it has come into the catalogs before.
+        if lock(&self.state.planned).chunks.iter().any(|(_, chunks)| chunks.contains(digest)) {
+            return Ok(true);
+        }
+        for known in &self.known {
+            if !known.contains_chunk(&self.store_name, digest)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn add(&self, chunks: DigestSet) -> u64 {
+        let mut planned = lock(&self.state.planned);
+        planned.last += 1;
+        let number = planned.last;
+        planned.chunks.push_back((number, chunks));
+        number
+    }
+
+    /// All chunks of this snapshot are registered.
+    pub(super) fn forget(&self, snapshot: u64) {
+        lock(&self.state.planned).chunks.retain(|(number, _)| *number != snapshot);
+    }
+
+    pub(super) fn forget_all(&self) {
+        lock(&self.state.planned).chunks.clear();
+    }
+
+    /// The group at a place of this plan, dealt now or before; `None` if there is none any more, or nobody wants to know.
+    fn group_at(
         &self,
-        from: Position,
+        place: usize,
         is_closed: &dyn Fn() -> bool,
-        planned: &Sender<Planned>,
-    ) {
-        for (number, (namespace, group)) in self.groups.iter().enumerate().skip(from.group) {
-            let behind = from.behind.filter(|_| number == from.group);
-            let last = match self.group(number, namespace, group, behind, is_closed, planned) {
-                Ok(true) => Step::GroupDone(number + 1),
+        planned: &Sender<News>,
+    ) -> Option<DealtGroup> {
+        let (mut is_paused, mut was_idle) = (false, false);
+        loop {
+            {
+                // Held while it is asked: each group that is dealt has its place.
+                let mut dealt = lock(&self.state.dealt);
+                if let Some(group) = dealt.get(place) {
+                    return Some(group.clone());
+                }
+                match self.dealer.next() {
+                    Dealt::Group(group) => dealt.push(group),
+                    Dealt::Over => return None,
+                    Dealt::NoneNow => {}
+                }
+                if dealt.len() > place {
+                    continue;
+                }
+            }
+            if !std::mem::replace(&mut is_paused, true) {
+                planned.send(News::Pause).ok()?;
+            }
+            if !was_idle && self.dealer.is_all_dealt() {
+                was_idle = true;
+                planned.send(News::Step(Step::Idle)).ok()?;
+                // It goes through the buffer, after which there is nothing again.
+                planned.send(News::Pause).ok()?;
+            }
+            if is_closed() {
+                return None;
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
+
+    /// Plans everything from a position on, as long as anybody wants to know.
+    pub(super) fn run(&self, from: Position, is_closed: &dyn Fn() -> bool, planned: &Sender<News>) {
+        let mut place = from.group;
+        while let Some(group) = self.group_at(place, is_closed, planned) {
+            let behind = from.behind.filter(|_| place == from.group);
+            let last = match self.group(place, &group, behind, is_closed, planned) {
+                Ok(true) => Step::GroupDone(group.number),
                 Ok(false) => return,
                 Err(error) => Step::Failed(error),
             };
-            if planned.send(Planned::Step(last)).is_err() {
+            if planned.send(News::Step(last)).is_err() {
                 return;
             }
+            place += 1;
         }
-        let _nobody_waits_for_it = planned.send(Planned::End);
+        if !is_closed() {
+            let _nobody_waits_for_it = planned.send(News::End);
+        }
     }
 
     /// Plans a group; false if nobody wants to know.
     fn group(
         &self,
-        number: usize,
-        namespace: &Namespace,
-        group: &BackupGroup,
+        place: usize,
+        group: &DealtGroup,
         behind: Option<i64>,
         is_closed: &dyn Fn() -> bool,
-        planned: &Sender<Planned>,
+        planned: &Sender<News>,
     ) -> Result<bool> {
+        let DealtGroup { namespace, group, .. } = group;
         let mut odd: Vec<String> = Vec::new();
         let mut snapshots: Vec<SnapshotPath> = self
             .source
@@ -186,7 +264,7 @@ impl Plan {
             .collect();
         if behind.is_none() {
             for text in odd {
-                if planned.send(Planned::Step(Step::Warning(text))).is_err() {
+                if planned.send(News::Step(Step::Warning(text))).is_err() {
                     return Ok(false);
                 }
             }
@@ -197,10 +275,14 @@ impl Plan {
         snapshots.retain(|snapshot| behind.is_none_or(|time| snapshot.time() > time));
         for snapshot in snapshots {
             let name = qualified_name(namespace, &snapshot);
-            let next = if self.known.catalogs().contains_snapshot(&self.store_name, &name) {
-                Planned::Step(Step::Skipped)
+            for known in &self.known {
+                known.look_beside();
+            }
+            let mut known = self.known.iter();
+            let next = if known.all(|known| known.contains_snapshot(&self.store_name, &name)) {
+                News::Step(Step::Skipped)
             } else {
-                match self.snapshot(number, namespace, snapshot, name, is_closed) {
+                match self.snapshot(place, namespace, snapshot, name, is_closed) {
                     Some(next) => next,
                     None => return Ok(false),
                 }
@@ -220,7 +302,7 @@ impl Plan {
         snapshot: SnapshotPath,
         name: String,
         is_closed: &dyn Fn() -> bool,
-    ) -> Option<Planned> {
+    ) -> Option<News> {
         let at = SnapshotAt { namespace: namespace.clone(), snapshot, name, group };
         let prepared = SnapshotReader::open(&self.source, namespace, &at.snapshot)
             .map_err(Error::from)
@@ -230,21 +312,21 @@ impl Plan {
                 Ok((reader, lists))
             });
         match prepared {
-            Ok((reader, Some(lists))) => {
-                Some(Planned::Snapshot(PlannedSnapshot { at, reader }, lists))
+            Ok((reader, Some((number, lists)))) => {
+                Some(News::Snapshot(PlannedSnapshot { at, reader, number }, lists))
             }
             Ok((_, None)) => None,
-            Err(error) => Some(Planned::Step(Step::Unreadable(at, error))),
+            Err(error) => Some(News::Step(Step::Unreadable(at, error))),
         }
     }
 
-    /// The chunks of a snapshot that are not known, index by index in reverse order of the manifest, each once; `None` if nobody wants
-    /// to know.
+    /// The chunks of a snapshot that are not known, index by index in reverse order of the manifest, each once, with the number that
+    /// the snapshot gets; `None` if nobody wants to know.
     fn lacking_chunks(
         &self,
         reader: &SnapshotReader,
         is_closed: &dyn Fn() -> bool,
-    ) -> Result<Option<Vec<ChunkList>>> {
+    ) -> Result<Option<(u64, Vec<ChunkList>)>> {
         let mut seen = DigestSet::default();
         let mut lists = Vec::new();
         for file in reader.manifest().files().iter().rev() {
@@ -260,7 +342,7 @@ impl Plan {
                 if number % LOOK_EVERY == 0 && is_closed() {
                     return Ok(None);
                 }
-                if !seen.contains(&digest) && !self.known.contains(&self.store_name, &digest)? {
+                if !seen.contains(&digest) && !self.is_known(&digest)? {
                     seen.insert(digest);
                     // A missing chunk has no place; reading it will give the error.
                     let file = self.source.chunks().meta(&digest);
@@ -274,24 +356,25 @@ impl Plan {
             lists.push(ChunkList { archive: file.filename.clone(), chunks });
         }
         // Only a snapshot that will be tried makes its chunks known.
-        self.known.add(seen);
-        Ok(Some(lists))
+        Ok(Some((self.add(seen), lists)))
     }
 }
 
 /// Gives everything planned its place in the buffer. True if it came to the plan's end, or nobody wants more.
 pub(super) fn dispatch(
     store_name: &str,
-    planned: &Receiver<Planned>,
+    planned: &Receiver<News>,
     ring: &Ring<Wanted, Step>,
 ) -> bool {
     for next in planned {
         let is_wanted = match next {
-            Planned::Step(step) => ring.put(Kind::News, step),
-            Planned::Snapshot(snapshot, lists) => {
-                dispatch_snapshot(store_name, snapshot, lists, ring)
+            News::Step(step) => ring.put(Kind::News, step),
+            News::Snapshot(snapshot, lists) => dispatch_snapshot(store_name, snapshot, lists, ring),
+            News::Pause => {
+                ring.pause();
+                true
             }
-            Planned::End => {
+            News::End => {
                 ring.end_plan();
                 return true;
             }

@@ -90,6 +90,8 @@ struct State<W, T> {
     /// A reader had to wait for the plan since the last piece came.
     was_unplanned: bool,
     is_planned: bool,
+    /// The plan has nothing more before something was taken.
+    is_paused: bool,
     is_closed: bool,
     is_broken: bool,
     measured: Measured,
@@ -127,6 +129,7 @@ impl<W, T> Ring<W, T> {
                 was_full: true,
                 was_unplanned: false,
                 is_planned: false,
+                is_paused: false,
                 is_closed: false,
                 is_broken: false,
                 measured,
@@ -158,6 +161,7 @@ impl<W, T> Ring<W, T> {
             state = wait(&self.room, state, None);
         }
         state.is_full = false;
+        state.is_paused = false;
         if state.is_closed {
             return false;
         }
@@ -179,6 +183,12 @@ impl<W, T> Ring<W, T> {
         lock(&self.state).is_planned = true;
         self.work.notify_all();
         self.idle.notify_all();
+        self.ready.notify_one();
+    }
+
+    /// Nothing more will be planned before something of what there is was taken, or for some time.
+    pub fn pause(&self) {
+        lock(&self.state).is_paused = true;
         self.ready.notify_one();
     }
 
@@ -384,7 +394,8 @@ impl<W, T> State<W, T> {
             bytes: self.ready_bytes,
             snapshots: self.snapshots,
             is_final: self.is_broken
-                || (self.ready == self.slots.len() && (self.is_planned || self.is_full)),
+                || (self.ready == self.slots.len()
+                    && (self.is_planned || self.is_full || self.is_paused)),
         }
     }
 }

@@ -8,22 +8,30 @@ use datastore::progress::Silent;
 use super::*;
 use crate::media::set::SetCatalogs;
 use crate::testing::{World, add_snapshot, noise};
+use crate::write::known::Known;
+use crate::write::streams::queue::{Dealt, GroupQueue};
+
+/// Deals a job's groups to its only stream.
+struct All(GroupQueue);
+
+impl Dealer for All {
+    fn next(&self) -> Dealt {
+        self.0.take(0)
+    }
+
+    fn is_all_dealt(&self) -> bool {
+        self.0.waiting() == 0
+    }
+}
 
 fn plan(store: &Arc<Datastore>, order: ChunkOrder) -> Plan {
     let root = datastore::Namespace::root();
-    Plan {
-        source: Arc::clone(store),
-        store_name: "main".into(),
-        groups: store
-            .groups(&root)
-            .unwrap()
-            .into_iter()
-            .map(|group| (root.clone(), group))
-            .collect(),
-        latest_only: false,
-        order,
-        known: Arc::new(Known::new(SetCatalogs::default())),
-    }
+    let groups = store.groups(&root).unwrap().into_iter().map(|group| (root.clone(), group));
+    let dealer = Arc::new(All(GroupQueue::new(groups, 1)));
+    let known = vec![Arc::new(Known::new(SetCatalogs::default()))];
+    let mut plan = Plan::new(Arc::clone(store), "main".into(), dealer, known);
+    plan.order = order;
+    plan
 }
 
 /// One word a step.
@@ -34,7 +42,8 @@ fn tell(step: &Step) -> String {
         Step::Unreadable(at, _) => format!("unreadable {}", at.snapshot.group()),
         Step::Begin(snapshot) => format!("begin {}", snapshot.at.snapshot.group()),
         Step::End(snapshot) => format!("end {}", snapshot.at.snapshot.group()),
-        Step::GroupDone(number) => format!("group {number}"),
+        Step::GroupDone(number) => format!("group {}", number + 1),
+        Step::Idle => "idle".into(),
         Step::Failed(error) => format!("failed {error}"),
         Step::Chunk(chunk) => format!("chunk {}", chunk.blob.encoded_len()),
         Step::BadChunk(_) => "bad".into(),

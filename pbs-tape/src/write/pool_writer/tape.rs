@@ -4,6 +4,7 @@
 //! Nothing is written on a tape before its labels were compared with the inventory, and a set label is only written over
 //! where the pool may do that.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use crate::loader::{check_abort, request_media_to_write};
 use crate::media::pool::TapeOrigin;
 use crate::media::{MediaCatalog, MediaId, MediaStatus};
 use crate::write::identify::{SetLabel, compare_set_label, is_without_catalogs};
+use crate::write::streams::job_set::Left;
 
 /// From this sequence number on, a set is so long that losing one tape of it hurts.
 const LARGE_SET_SEQ_NR: u64 = 20;
@@ -28,13 +30,21 @@ const SURPRISES_MAX: usize = 100;
 impl PoolWriter<'_> {
     /// Makes sure that a writable tape of the set is in the drive, at its end of data.
     pub fn load_writable(&mut self) -> Result<()> {
+        check_abort(self.progress)?;
+        let reach = self.loader.reach();
+        // The common case must not wait while another stream loads a tape.
+        if self.loaded.is_some() && self.set.may_go_on(self.stream, &reach)? {
+            return Ok(());
+        }
+        let set = Arc::clone(&self.set);
+        let turn = set.turn(self.progress)?;
         for _ in 0..SURPRISES_MAX {
             check_abort(self.progress)?;
-            let (media, origin) = self.pool.allocate(self.now())?;
+            let (id, origin, before) = set.allocate(&turn, self.stream, &reach)?;
+            let media = id.label.uuid;
             if self.loaded.as_ref().is_some_and(|loaded| loaded.media == media) {
                 return Ok(());
             }
-            let id = self.pool.inventory().require(&media)?.id.clone();
             let text = id.label.label_text.clone();
             match origin {
                 TapeOrigin::Current => {}
@@ -49,8 +59,21 @@ impl PoolWriter<'_> {
             }
             let began = Instant::now();
             let is_change = !self.used.is_empty();
-            self.put_away()?;
-            let is_loaded = self.load(id)?;
+            // Until its label was read or written nobody knows that the tape has one, unless its catalog lists
+            // data: then it was read before.
+            self.left = if self.lists_data_of(&media) { Left::Failed } else { Left::Unlabelled };
+            let loaded = self.put_away().and_then(|()| self.load(id));
+            let is_loaded = match loaded {
+                Ok(is_loaded) => is_loaded,
+                Err(error) => {
+                    // Alone, the next job tries it again; beside others, they go on without it.
+                    if self.set.is_shared() && origin != TapeOrigin::Current && !self.label_begun {
+                        self.left = Left::Failed;
+                        set.give_back(&turn, self.stream, before)?;
+                    }
+                    return Err(error);
+                }
+            };
             if is_change {
                 self.times.changes.count += u64::from(is_loaded);
                 self.times.changes.time += began.elapsed();
@@ -60,13 +83,14 @@ impl PoolWriter<'_> {
             }
         }
         Err(Error::NoUsableMedia {
-            pool: self.pool.config().name.clone(),
+            pool: self.set.pool_name().to_string(),
             hint: " (all tapes tried belong to other media sets)".into(),
         })
     }
 
     /// Loads and prepares one tape. False: it is not what the inventory thought.
     fn load(&mut self, id: MediaId) -> Result<bool> {
+        self.label_begun = false;
         let Some(set_label) = id.assigned_set().cloned() else {
             return Err(Error::WrongMediaSet {
                 tape: id.label.label_text,
@@ -79,7 +103,7 @@ impl PoolWriter<'_> {
         // Not every drive can tell its alerts; that is no reason to refuse it.
         let alerts = device.critical_alerts().unwrap_or_default();
         if !alerts.is_empty() {
-            self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Damaged))?;
+            self.decide(&media, MediaStatus::Damaged)?;
             return Err(Error::CriticalAlerts {
                 tape: id.label.label_text,
                 alerts: alerts.join(", "),
@@ -100,7 +124,9 @@ impl PoolWriter<'_> {
             SetLabel::Missing => true,
             // Why the tape was chosen does not count, only the label on it: an earlier job may have
             // taken it into the set without ever seeing it.
-            SetLabel::Other(found) if !self.pool.may_overwrite(&found, self.now()) => {
+            SetLabel::Other(found)
+                if !self.set.with_pool(|pool| pool.may_overwrite(&found, self.now())) =>
+            {
                 self.learn_surprise(&id, found)?;
                 self.loader.unload(Some(device))?;
                 return Ok(false);
@@ -112,7 +138,7 @@ impl PoolWriter<'_> {
             // That a drive can't encrypt shows before anything is written.
             device.set_key(key)?;
         }
-        let state = self.pool.inventory().state().clone();
+        let state = self.set.state().clone();
         let catalog = if is_new {
             self.progress.note("writing new media set label");
             device.move_to_file(MEDIA_SET_LABEL_FILE)?;
@@ -121,11 +147,12 @@ impl PoolWriter<'_> {
                 return Err(Error::BadAppendPosition { tape: id.label.label_text, file });
             }
             device.encryption_off()?;
-            let key_config = self.key.as_ref().map(PoolKey::label_config);
+            self.label_begun = true;
+            let key_config = self.set.key().map(PoolKey::label_config);
             let written = write_media_set_label(&mut *device, &set_label, key_config);
             if written.as_ref().is_err_and(|e| matches!(e.cause(), Error::TapeFull)) {
                 // It takes nothing at all. The next job must not be stopped by it again.
-                self.pool.inventory_mut().set_status(&media, Some(MediaStatus::Damaged))?;
+                self.decide(&media, MediaStatus::Damaged)?;
             }
             written.on_tape(&id.label.label_text, MEDIA_SET_LABEL_FILE)?;
             device.sync()?;
@@ -140,6 +167,8 @@ impl PoolWriter<'_> {
         let encryption = if drive_key.is_some() { Encryption::On } else { Encryption::Off };
         device.assert_encryption(encryption)?;
         let is_unused = is_new || is_without_catalogs(&mut *device, &catalog, &set_label)?;
+        self.left = Left::Failed;
+        self.known.set_own_tape(set_label.seq_nr);
         self.known.catalogs_mut().insert(catalog);
         // Only for pacing; a drive that does not tell gets all it takes.
         let slowest_bytes_per_s = device.slowest_bytes_per_s().unwrap_or_default();
@@ -169,13 +198,13 @@ impl PoolWriter<'_> {
     /// The key that the drive needs for this set, which must be the pool's.
     fn drive_key(&self, id: &MediaId, set_label: &MediaSetLabel) -> Result<Option<DriveKey>> {
         let wanted = set_label.encryption_key_fingerprint.as_deref();
-        if wanted != self.key.as_ref().map(PoolKey::fingerprint) {
+        if wanted != self.set.key().map(PoolKey::fingerprint) {
             return Err(Error::WrongMediaSet {
                 tape: id.label.label_text.clone(),
                 reason: "its set is encrypted differently from what the pool asks for now".into(),
             });
         }
-        self.key.as_ref().map(|key| key.for_set(&set_label.uuid)).transpose()
+        self.set.key().map(|key| key.for_set(&set_label.uuid)).transpose()
     }
 
     /// True if the catalog of this tape knows of snapshots or chunks.
@@ -193,8 +222,8 @@ impl PoolWriter<'_> {
             id.label.label_text, found.uuid, found.pool
         ));
         let found = MediaId { label: id.label.clone(), media_set_label: Some(found) };
-        MediaCatalog::destroy_unrelated(self.pool.inventory().state(), &found)?;
-        self.pool.forget_member(found)
+        MediaCatalog::destroy_unrelated(self.set.state(), &found)?;
+        self.set.forget_member(self.stream, found)
     }
 
     fn move_to_end(&mut self) -> Result<()> {
@@ -208,7 +237,7 @@ impl PoolWriter<'_> {
 
     /// The catalogs of all earlier tapes, first thing on a new one.
     fn append_predecessors(&mut self, set_label: &MediaSetLabel) -> Result<()> {
-        let members = self.pool.current_set().members().to_vec();
+        let members = self.set.with_pool(|pool| pool.current_set().members().to_vec());
         for (seq_nr, member) in members.iter().enumerate().take(set_label.seq_nr as usize) {
             let Some(media) = member else {
                 return Err(Error::MediaSetInconsistent {
