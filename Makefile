@@ -8,11 +8,15 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage year model audit fmt lint build setup clean-demo
+.PHONY: demo disaster test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage year model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
 	scripts/demo.sh "$(DIR)"
+
+# docs/disaster-recovery.md done as it stands, on a machine that has nothing but cartridges; prints what it says.
+disaster: setup
+	$(CARGO) test --locked --test e2e the_page_about_disasters -- --nocapture
 
 test: setup
 	$(CARGO) test --workspace --locked

@@ -431,6 +431,21 @@ pub enum Error {
         /// Name of the drive that the tape is in.
         drive: String,
     },
+    /// A rescue has no key for an encrypted tape.
+    #[error(
+        "tape {tape} is encrypted with key {fingerprint}{}: {reason}; give its passphrase with --password-file, or the key with --paper-key, and go on",
+        advice::hint(hint.as_deref())
+    )]
+    RescueKeyMissing {
+        /// Label text.
+        tape: String,
+        /// Which key.
+        fingerprint: String,
+        /// What reminds of its passphrase, from the tape.
+        hint: Option<String>,
+        /// Why the tape's own copy does not help.
+        reason: String,
+    },
     /// No such key in the key store.
     #[error(
         "there is no tape key {fingerprint}, or more than one; 'tape key list' shows those that are here, 'tape key restore' and 'tape key import' bring others"
@@ -592,6 +607,7 @@ impl Error {
             Error::UnknownTape { .. } | Error::UnknownMediaSet { .. } => true,
             Error::CatalogMissing { .. } | Error::NotLabelled { .. } => true,
             Error::UnknownKey { .. } | Error::KeyMissing { .. } => true,
+            Error::RescueKeyMissing { .. } => true,
             Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => false,
         }

@@ -283,7 +283,7 @@ fn restore_target(world: &World, golden: &Path) -> std::sync::Arc<datastore::Dat
     target
 }
 
-fn assert_restored(target: &datastore::Datastore, golden: &Path, snapshot: &str) {
+pub(crate) fn assert_restored(target: &datastore::Datastore, golden: &Path, snapshot: &str) {
     let (ours, theirs) = (target.base().join(snapshot), golden.join("datastore").join(snapshot));
     let mut files = 0;
     for entry in std::fs::read_dir(&theirs).unwrap() {

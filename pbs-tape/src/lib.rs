@@ -14,6 +14,7 @@
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
 //! * [`mod@extract`]: files straight from tape;
+//! * [`mod@rescue`]: everything that can be read of whatever tapes there are, with nothing else at hand;
 //! * [`labels_on_paper`]: bar codes to stick on cartridges;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
@@ -34,6 +35,7 @@ pub mod media;
 pub mod operations;
 #[cfg(test)]
 mod over_vtl;
+pub mod rescue;
 pub mod restore;
 pub mod station;
 #[cfg(test)]

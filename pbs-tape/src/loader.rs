@@ -203,7 +203,8 @@ pub(crate) fn check_abort(progress: &dyn Progress) -> Result<()> {
     if progress.is_aborted() { Err(Error::Aborted) } else { Ok(()) }
 }
 
-fn pause(time: Duration, progress: &dyn Progress) -> Result<()> {
+/// Waits, unless the job is aborted.
+pub(crate) fn pause(time: Duration, progress: &dyn Progress) -> Result<()> {
     const SLICE: Duration = Duration::from_millis(100);
     let end = Instant::now() + time;
     loop {

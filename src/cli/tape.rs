@@ -13,6 +13,7 @@ mod matching;
 mod media;
 pub mod medium;
 mod pool;
+mod rescue;
 mod restore;
 pub mod station;
 mod verify;
@@ -56,6 +57,7 @@ pub enum TapeCommand {
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Extract(extract::ExtractArgs),
+    Rescue(rescue::RescueArgs),
 }
 
 pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
@@ -85,5 +87,6 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Restore(args) => restore::run(places, args),
         TapeCommand::Verify(args) => verify::run(places, args),
         TapeCommand::Extract(args) => extract::run(places, args),
+        TapeCommand::Rescue(args) => rescue::run(places, args),
     }
 }

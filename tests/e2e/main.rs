@@ -19,6 +19,8 @@
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
 //! * [`tape_key`] - pools with a key
 //! * [`tape_drives`] - several drives in one job
+//! * [`disaster`] - the page about disasters, done as it stands
+//! * [`tape_rescue`] - cartridges and nothing else
 //! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -43,6 +45,7 @@ mod barcode_sheet;
 mod check;
 mod checker;
 mod damage;
+mod disaster;
 mod drive_key;
 mod drive_rig;
 mod golden;
@@ -61,6 +64,7 @@ mod tape;
 mod tape_drives;
 mod tape_extract;
 mod tape_key;
+mod tape_rescue;
 mod tape_verify;
 mod tape_world;
 mod tree;

@@ -206,8 +206,7 @@ impl Rig {
     #[track_caller]
     pub fn check_tree(&self, store: &str, ns: &str, snapshot: &str) {
         let made = self.made.iter().find(|m| m.ns == ns && m.snapshot == snapshot).unwrap();
-        let folder =
-            format!("from-{store}-{}-{}", ns.replace('/', "-"), snapshot.replace('/', "-"));
+        let folder = format!("from-{store}-{ns}-{snapshot}").replace('/', "-");
         let target = self.world.disk(folder);
         let mut restore = args!["restore", snapshot, "root.pxar", target];
         restore.extend(args!["--repository", store, "--ns", ns]);

@@ -124,9 +124,21 @@ impl World {
 
     /// Runs a command that must work and print JSON.
     #[track_caller]
-    pub fn json(&self, mut arguments: Vec<OsString>) -> Value {
+    pub fn json(&self, arguments: Vec<OsString>) -> Value {
+        self.json_with_code(arguments, 0)
+    }
+
+    /// Runs a command that must end with exit code 3, because something is lacking, and print JSON.
+    #[track_caller]
+    pub fn json_incomplete(&self, arguments: Vec<OsString>) -> Value {
+        self.json_with_code(arguments, 3)
+    }
+
+    #[track_caller]
+    fn json_with_code(&self, mut arguments: Vec<OsString>, code: i32) -> Value {
         arguments.extend(args!["--output-format", "json"]);
-        let run = self.run(arguments);
+        let run = self.attempt(arguments);
+        assert_eq!(run.code(), Some(code), "this command should have ended with {code}\n{run}");
         match serde_json::from_slice(&run.output.stdout) {
             Ok(value) => value,
             Err(error) => panic!("the output is not JSON: {error}\n{run}"),

@@ -90,6 +90,15 @@ fn all() -> Vec<(Error, &'static str)> {
             },
             "object",
         ),
+        (
+            Error::RescueKeyMissing {
+                tape: "T01".into(),
+                fingerprint: text(),
+                hint: Some("the usual".into()),
+                reason: "wrong passphrase".into(),
+            },
+            "object",
+        ),
         (Error::LabelReadBack { tape: text(), reason: "text".into() }, "object"),
         (Error::CriticalAlerts { tape: text(), alerts: "media life".into() }, "object"),
         (Error::DoesNotFit { what: "chunk".into(), tape: text() }, "object"),
@@ -170,6 +179,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::LoadFailed { .. }
         | Error::DriveTwice { .. }
         | Error::WrongMediaSet { .. }
+        | Error::RescueKeyMissing { .. }
         | Error::UnknownKey { .. }
         | Error::KeyExists { .. }
         | Error::KeyChanged { .. }

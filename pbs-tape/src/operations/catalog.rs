@@ -10,6 +10,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use datastore::blob::ChunkName;
 use datastore::{DataBlob, Digest, Progress};
@@ -228,8 +229,20 @@ fn wanted_member<'a>(
 /// Copies a catalog from tape and makes it the tape's own if it is sound and really its. False: it
 /// is not.
 fn take_catalog(state: &StateDir, stream: &mut StreamReader<'_>, member: &MediaId) -> Result<bool> {
-    let temp = state.catalog_temp_file(&member.label.uuid);
+    let Some(temp) = receive_catalog(state, stream, member)? else { return Ok(false) };
     let target = state.catalog_file(&member.label.uuid);
+    std::fs::rename(&temp, &target).at(&target)?;
+    sync_parent(&target)?;
+    Ok(true)
+}
+
+/// Copies a catalog from tape to the tape's temporary catalog file. `None`: it is not sound, or not that tape's.
+pub(crate) fn receive_catalog(
+    state: &StateDir,
+    stream: &mut StreamReader<'_>,
+    member: &MediaId,
+) -> Result<Option<PathBuf>> {
+    let temp = state.catalog_temp_file(&member.label.uuid);
     let mut file = BufWriter::new(
         OpenOptions::new()
             .create(true)
@@ -257,11 +270,9 @@ fn take_catalog(state: &StateDir, stream: &mut StreamReader<'_>, member: &MediaI
         .is_ok();
     if !sound {
         remove_file_if_present(&temp)?;
-        return Ok(false);
+        return Ok(None);
     }
-    std::fs::rename(&temp, &target).at(&target)?;
-    sync_parent(&target)?;
-    Ok(true)
+    Ok(Some(temp))
 }
 
 /// The slow way: reads every file. Damage is returned; what is sound is in the catalog.
@@ -335,10 +346,20 @@ pub(crate) fn scan_chunk_archive(
     progress: &dyn Progress,
 ) -> Result<()> {
     let (number, uuid) = (file.number, file.uuid());
-    let mut archive = match ChunkArchiveReader::new(file.stream, &file.header) {
-        Ok(archive) => archive,
-        Err(e) => return ignore_if_abandoned(file.stream, e),
-    };
+    match ChunkArchiveReader::new(&mut *file.stream, &file.header) {
+        Ok(archive) => scan_chunks(archive, number, uuid, catalog, progress),
+        Err(e) => ignore_if_abandoned(file.stream, e),
+    }
+}
+
+/// The same with an archive that was opened.
+pub(crate) fn scan_chunks(
+    mut archive: ChunkArchiveReader<'_, '_>,
+    number: u64,
+    uuid: Uuid,
+    catalog: &mut MediaCatalog,
+    progress: &dyn Progress,
+) -> Result<()> {
     let store = archive.store().to_string();
     let mut sound: Vec<Digest> = Vec::new();
     let mut first_bad = None;
@@ -365,7 +386,7 @@ pub(crate) fn scan_chunk_archive(
     if let Err(Error::Aborted) = result {
         return result;
     }
-    let verdict = judge_chunk_archive(file.stream, result, &mut damage)?;
+    let verdict = judge_chunk_archive(archive.into_stream(), result, &mut damage)?;
     let first_bad = damage.into_iter().next().or(first_bad);
     if verdict == Verdict::Ignore {
         progress.note(&format!("File {number}: unterminated chunk archive, ignored"));

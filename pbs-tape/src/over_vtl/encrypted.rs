@@ -404,3 +404,87 @@ fn an_expired_tape_whose_key_is_lost_is_overwritten() {
     tapes.dedup();
     assert!(tapes.len() < count, "no tape was used twice: {tapes:?}");
 }
+
+/// A rescue needs the passphrase or the key, takes either, tells which key it is if it has neither, and keeps none.
+#[test]
+fn an_encrypted_set_is_rescued_with_its_passphrase_or_its_key() {
+    use crate::media::find::SnapshotPattern;
+    use crate::rescue::{
+        Purpose, RescueFolder, RescueKeys, RescueOptions, RescueReport, TapeState, run_rescue,
+    };
+    let this = Encrypted::new();
+    let report = this.back_up().unwrap();
+    assert!(report.tapes.len() >= 2, "{report:?}");
+    let name: datastore::Fingerprint = this.fingerprint().parse().unwrap();
+    let key = || this.world.state.keys().key(name).unwrap().unwrap();
+    // A machine that knows nothing.
+    let fresh = World::new();
+    let rescue = |dir: &str, at_hand: Vec<datastore::CryptConfig>, passphrase: &'static [u8]| {
+        let dir = fresh.folder.path().join(dir);
+        std::fs::create_dir_all(dir.join(".rescue")).unwrap();
+        for entry in std::fs::read_dir(this.store.base().join(".chunks")).unwrap() {
+            let chunks = dir.join("datastore/main/.chunks");
+            std::fs::create_dir_all(chunks.join(entry.unwrap().file_name())).unwrap();
+        }
+        let mut asked = 0;
+        let ask = move |fingerprint: &str, hint: Option<&str>| {
+            asked += 1;
+            assert_eq!((asked, hint), (1, Some("the cupboard")), "{fingerprint}");
+            match passphrase {
+                b"" => Err(datastore::Error::Key { reason: "nobody is here".into() }),
+                passphrase => Ok(passphrase.to_vec()),
+            }
+        };
+        let mut keys = RescueKeys::new(at_hand, None, Box::new(ask));
+        let options = RescueOptions {
+            purpose: Purpose::Rescue,
+            snapshots: vec![SnapshotPattern::parse("main").unwrap()],
+            owner: "root@pam".into(),
+            again: false,
+            wait: None,
+            writers: 2,
+        };
+        let mut folder = RescueFolder::open(&dir).unwrap();
+        let mut station = station(&fresh, &this.dir);
+        run_rescue(&mut folder, &mut station, &mut keys, &options, &Silent).unwrap()
+    };
+    let locked = |report: &RescueReport| {
+        report.tapes.iter().filter(|tape| tape.state == TapeState::Locked).count()
+    };
+    for (passphrase, reason) in
+        [(&b"not this one"[..], "wrong passphrase"), (b"", "nobody is here")]
+    {
+        let report = rescue("one", Vec::new(), passphrase);
+        assert_eq!(locked(&report), report.sets[0].tapes.len(), "{report:?}");
+        assert!(report.snapshots.is_empty() && !report.is_complete());
+        let told = &report.tapes[0].reason;
+        for part in [this.fingerprint(), "the cupboard", reason, "--password-file", "--paper-key"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+    // In the same folder, with the passphrase; then in another one with the key.
+    let report = rescue("one", Vec::new(), PASSPHRASE);
+    assert_eq!((locked(&report), report.is_complete()), (0, true), "{report:?}");
+    let report = rescue("two", vec![key()], b"");
+    assert_eq!((locked(&report), report.is_complete()), (0, true), "{report:?}");
+    for dir in ["one", "two"] {
+        let dir = fresh.folder.path().join(dir);
+        let rescued = Datastore::open(&dir.join("datastore/main"), &Default::default()).unwrap();
+        for name in &this.names {
+            assert_eq!(fingerprint(&this.store, name), fingerprint(&rescued, name), "{name}");
+        }
+        // No key lies there.
+        for entry in std::fs::read_dir(dir.join(".rescue")).unwrap() {
+            let file = entry.unwrap().file_name();
+            assert!(!file.to_string_lossy().contains("key"), "{file:?}");
+        }
+    }
+    // And none stays in the drive.
+    let mut device = station(&fresh, &this.dir)
+        .open(&Silent)
+        .or_else(|_| station(&fresh, &this.dir).load(&report.tapes[0].label_text, &Silent));
+    let device = device.as_mut().unwrap();
+    device.move_to_file(2).unwrap();
+    let mut block = vec![0; crate::format::BLOCK_BYTES];
+    assert!(device.read_block(&mut block).unwrap_err().is_undecryptable());
+}

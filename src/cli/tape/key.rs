@@ -177,7 +177,11 @@ fn as_asked(asked: Result<Passphrase>) -> datastore::Result<Vec<u8>> {
 }
 
 /// Asks for the passphrase of a key whose fingerprint and hint are known.
-fn ask(file: Option<&Path>, fingerprint: &str, hint: Option<&str>) -> datastore::Result<Vec<u8>> {
+pub fn ask(
+    file: Option<&Path>,
+    fingerprint: &str,
+    hint: Option<&str>,
+) -> datastore::Result<Vec<u8>> {
     let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
     let prompt = format!("Passphrase of tape key {fingerprint}{hint}: ");
     as_asked(passphrase(Which::TapeKey, file, &prompt))

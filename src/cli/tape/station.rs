@@ -19,7 +19,7 @@ use crate::output::OutputArgs;
 use crate::progress::Bar;
 
 /// How long a command waits for another one that uses the drive.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// The option that every command with a drive has.
 #[derive(Debug, Clone, Args)]
