@@ -21,12 +21,28 @@ pub const BARCODE: u16 = 0x0806;
 pub const MEDIA_POOL: u16 = 0x0808;
 /// Remaining capacity in partition, MiB.
 pub const REMAINING_CAPACITY: u16 = 0x0000;
+/// Times that the cartridge was loaded.
+pub const LOAD_COUNT: u16 = 0x0003;
+/// Format that is recorded.
+pub const FORMATTED_DENSITY: u16 = 0x0006;
 /// MBytes (of 1048576 bytes) written in the medium's life.
 pub const LIFETIME_WRITTEN: u16 = 0x0220;
 /// MBytes (of 1048576 bytes) read in the medium's life.
 pub const LIFETIME_READ: u16 = 0x0221;
+/// Serial number of the medium.
+pub const MEDIUM_SERIAL: u16 = 0x0401;
+/// Format that the medium is made for.
+pub const MEDIUM_DENSITY: u16 = 0x0405;
 /// Date of manufacture, YYYYMMDD.
 pub const MANUFACTURE_DATE: u16 = 0x0406;
+/// Kind of medium: 00h data, 01h cleaning, 80h WORM.
+pub const MEDIUM_TYPE: u16 = 0x0408;
+/// Of a cleaning cartridge: how many cleanings it is made for.
+pub const MEDIUM_TYPE_INFORMATION: u16 = 0x0409;
+/// [`MEDIUM_TYPE`] of a cleaning cartridge.
+pub const MEDIUM_TYPE_CLEANING: u64 = 0x01;
+/// [`MEDIUM_TYPE`] of a cartridge that is written once only.
+pub const MEDIUM_TYPE_WORM: u64 = 0x80;
 
 const READ_ALLOCATION: u32 = 0x8000;
 const ATTRIBUTE_HEADER: usize = 5;

@@ -2,7 +2,7 @@
 //!
 //! A page: byte 0 {DS 80h, SPF 40h, page code}, subpage code, length\[2\], then parameters {code\[2\],
 //! control, length, value}. What the parameters of a page mean is told by [`super::tape_alert`],
-//! [`super::statistics`] and, here, [`DeviceActivity`].
+//! [`super::statistics`], [`super::device_statistics`], [`super::error_counters`] and, here, [`DeviceActivity`].
 
 use std::fmt;
 
@@ -10,10 +10,16 @@ use super::fields::Fields;
 use super::{Cdb, fetch, opcode, timeout};
 use crate::transport::{Error, Transport};
 
+/// Write error counters page.
+pub const PAGE_WRITE_ERRORS: u8 = 0x02;
+/// Read error counters page.
+pub const PAGE_READ_ERRORS: u8 = 0x03;
 /// DT device status page: what the drive is doing.
 pub const PAGE_DEVICE_STATUS: u8 = 0x11;
 /// TapeAlert response page: reading it does not clear the flags.
 pub const PAGE_TAPE_ALERT_RESPONSE: u8 = 0x12;
+/// Device statistics page: the drive's own life.
+pub const PAGE_DEVICE_STATISTICS: u8 = 0x14;
 /// Volume statistics page.
 pub const PAGE_VOLUME_STATISTICS: u8 = 0x17;
 /// TapeAlert page: reading it clears the flags.
