@@ -35,7 +35,7 @@ pub use record::RECORD_BYTES_MAX;
 pub(crate) use seal::{IV_BYTES, KEY_BYTES, Seal, TAG_BYTES};
 pub use state::Purpose;
 pub(crate) use state::{
-    CAPACITY_BYTES_MIN, CLEANINGS, CartridgeState, HostAttribute, early_warning_bytes,
+    CAPACITY_BYTES_MIN, CLEANINGS, CartridgeState, ErrorCounts, HostAttribute, early_warning_bytes,
 };
 
 use crate::durable;

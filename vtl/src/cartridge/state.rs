@@ -44,6 +44,22 @@ pub(crate) struct HostAttribute {
     pub value: Vec<u8>,
 }
 
+/// What went wrong with a cartridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ErrorCounts {
+    pub write_retries: u64,
+    pub write_errors: u64,
+    pub read_retries: u64,
+    pub read_errors: u64,
+}
+
+impl ErrorCounts {
+    fn is_none(&self) -> bool {
+        *self == ErrorCounts::default()
+    }
+}
+
 /// The content of `cartridge.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CartridgeState {
@@ -87,6 +103,13 @@ pub(crate) struct CartridgeState {
     pub previous_load_written_bytes: u64,
     #[serde(default)]
     pub previous_load_read_bytes: u64,
+    /// Errors in its life, in this load and in the load before.
+    #[serde(default, skip_serializing_if = "ErrorCounts::is_none")]
+    pub lifetime_errors: ErrorCounts,
+    #[serde(default, skip_serializing_if = "ErrorCounts::is_none")]
+    pub last_load_errors: ErrorCounts,
+    #[serde(default, skip_serializing_if = "ErrorCounts::is_none")]
+    pub previous_load_errors: ErrorCounts,
     /// Loads in which something was written.
     #[serde(default)]
     pub write_mounts: u64,
@@ -163,6 +186,9 @@ impl CartridgeState {
             last_load_read_bytes: 0,
             previous_load_written_bytes: 0,
             previous_load_read_bytes: 0,
+            lifetime_errors: ErrorCounts::default(),
+            last_load_errors: ErrorCounts::default(),
+            previous_load_errors: ErrorCounts::default(),
             write_mounts: 0,
             alerts: 0,
             last_load_alerts: 0,
@@ -245,6 +271,11 @@ impl CartridgeState {
         self.early_warning_bytes = early_warning_bytes(part);
     }
 
+    /// Where an error of this load is counted.
+    pub fn present_errors(&mut self) -> [&mut ErrorCounts; 2] {
+        [&mut self.lifetime_errors, &mut self.last_load_errors]
+    }
+
     /// Notes that a drive threads the cartridge.
     pub fn note_load(&mut self, drive: &str) {
         self.load_count += 1;
@@ -252,6 +283,7 @@ impl CartridgeState {
         self.last_drives.truncate(4);
         self.previous_load_read_bytes = std::mem::take(&mut self.last_load_read_bytes);
         self.previous_load_written_bytes = std::mem::take(&mut self.last_load_written_bytes);
+        self.previous_load_errors = std::mem::take(&mut self.last_load_errors);
         self.last_load_alerts = std::mem::take(&mut self.alerts);
     }
 }

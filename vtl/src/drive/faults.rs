@@ -3,6 +3,7 @@
 use scsi::{Sense, SenseKey};
 
 use super::device_statistics::Event;
+use super::errors::Direction;
 use super::{Drive, Medium, alert, threaded};
 use crate::faults::{CommandKind, Context, Effect};
 use crate::unit::{Command, Done, Stop};
@@ -37,7 +38,7 @@ impl Drive {
         match effect {
             Effect::Unreadable => self.unreadable(command),
             Effect::WriteError => {
-                self.record.write_errors += 1;
+                self.count_failure(Direction::Write);
                 self.raise_alert(alert::HARD_ERROR);
                 self.raise_alert(alert::WRITE_FAILURE);
                 let asked = command.number(2, 3) as i64;
@@ -69,6 +70,14 @@ impl Drive {
                 self.raise_alert(if *required { alert::CLEAN_NOW } else { alert::CLEAN_PERIODIC });
                 Ok(())
             }
+            Effect::Retries(retries) => {
+                let direction = match CommandKind::of(command.cdb(), false) {
+                    CommandKind::Write => Direction::Write,
+                    _ => Direction::Read,
+                };
+                self.count_retries(direction, *retries);
+                Ok(())
+            }
             Effect::Alert(flag) => {
                 self.raise_alert(*flag);
                 Ok(())
@@ -91,7 +100,7 @@ impl Drive {
     fn unreadable(&mut self, command: &Command<'_, '_>) -> Done {
         let position = self.record.position;
         let objects = threaded(&mut self.medium)?.log.objects();
-        self.record.read_errors += 1;
+        self.count_failure(Direction::Read);
         self.raise_alert(alert::HARD_ERROR);
         self.raise_alert(alert::READ_FAILURE);
         if command.byte(0) == scsi::command::opcode::READ_6 {

@@ -122,6 +122,11 @@ impl Drive {
             read_bytes: kept.read_bytes,
             write_errors: kept.write_errors,
             read_errors: kept.read_errors,
+            write_retries: kept.write_retries,
+            read_retries: kept.read_retries,
+            // A reset cleans no heads.
+            cleaning_wanted: kept.cleaning_wanted,
+            cleaning_needed: kept.cleaning_needed,
             ..DriveRecord::power_on()
         };
         self.hosts.allow_removal();

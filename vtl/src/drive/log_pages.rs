@@ -41,6 +41,8 @@ pub(super) fn select(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
         drive.record.read_bytes = 0;
         drive.record.write_errors = 0;
         drive.record.read_errors = 0;
+        drive.record.write_retries = 0;
+        drive.record.read_retries = 0;
     }
     Ok(())
 }
@@ -61,8 +63,8 @@ fn page(drive: &mut Drive, code: u8, here: u64) -> Vec<Parameter> {
     let activity = drive.activity().or_else(|| drive.transfer_activity());
     let record = &drive.record;
     match code {
-        0x02 => errors(record.write_errors, record.written_bytes),
-        0x03 => errors(record.read_errors, record.read_bytes),
+        0x02 => errors(record.write_retries, record.write_errors, record.written_bytes),
+        0x03 => errors(record.read_retries, record.read_errors, record.read_bytes),
         0x0d => log_pages::temperature(),
         0x11 => vec![Parameter::binary(0x0000, &device_status(drive, activity))],
         0x12 => vec![Parameter::binary(0x0000, &record.alerts.to_be_bytes())],
@@ -75,11 +77,18 @@ fn page(drive: &mut Drive, code: u8, here: u64) -> Vec<Parameter> {
     }
 }
 
-fn errors(uncorrected: u64, bytes: u64) -> Vec<Parameter> {
-    let mut parameters: Vec<Parameter> = (0..5).map(|code| Parameter::number(code, 0, 4)).collect();
-    parameters.push(Parameter::number(5, bytes, 8));
-    parameters.push(Parameter::number(6, uncorrected, 4));
-    parameters
+/// Every error that was corrected was corrected by another try, which is a possible delay (SPC-4 §7.3.7).
+fn errors(retries: u32, uncorrected: u64, bytes: u64) -> Vec<Parameter> {
+    let retries = u64::from(retries);
+    vec![
+        Parameter::number(0x0000, 0, 4),
+        Parameter::number(0x0001, retries, 4),
+        Parameter::number(0x0002, retries, 4),
+        Parameter::number(0x0003, retries, 4),
+        Parameter::number(0x0004, 0, 4),
+        Parameter::number(0x0005, bytes, 8),
+        Parameter::number(0x0006, uncorrected, 4),
+    ]
 }
 
 /// What lies in the buffer is the difference between what hosts moved and what the tape did.

@@ -17,6 +17,7 @@ mod density;
 mod device_statistics;
 mod echo;
 mod encryption;
+mod errors;
 mod faults;
 mod hosts;
 mod layout;

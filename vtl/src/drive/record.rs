@@ -25,7 +25,9 @@
 //! | 80 | 8 | read errors |
 //! | 88 | 12 | layout that MODE SELECT of page 11h asked for, for the next FORMAT MEDIUM |
 //! | 100 | 8 | what the machine's clock showed, in ms since 1970, when the drive's timestamp was 0 |
-//! | 108 | 12 | zero |
+//! | 108 | 4 | writes that needed another try |
+//! | 112 | 4 | reads that needed another try |
+//! | 116 | 4 | zero |
 //! | 120 | 8 | CRC-64 of bytes 0 to 119 |
 //!
 //! Flags: 1 unloaded, 2 removal prevented, 4 power on to be told, 8 new medium to be told, 16 removal prevented by a session,
@@ -85,7 +87,9 @@ struct RecordBytes {
     read_errors: U64,
     layout: [u8; LAYOUT_BYTES],
     timestamp_zero_ms: U64,
-    reserved: [u8; 12],
+    write_retries: U32,
+    read_retries: U32,
+    reserved: [u8; 4],
     check: U64,
 }
 
@@ -151,6 +155,10 @@ pub(crate) struct DriveRecord {
     pub write_errors: u64,
     /// Failed reads since power on.
     pub read_errors: u64,
+    /// Tries more than one that writes needed since power on.
+    pub write_retries: u32,
+    /// Tries more than one that reads needed since power on.
+    pub read_retries: u32,
 }
 
 impl DriveRecord {
@@ -185,6 +193,8 @@ impl DriveRecord {
             read_bytes: 0,
             write_errors: 0,
             read_errors: 0,
+            write_retries: 0,
+            read_retries: 0,
         }
     }
 
@@ -222,7 +232,9 @@ impl DriveRecord {
             read_errors: self.read_errors.into(),
             layout: self.layout.map_or([0; LAYOUT_BYTES], |layout| layout.to_bytes()),
             timestamp_zero_ms: self.timestamp_zero_ms.into(),
-            reserved: [0; 12],
+            write_retries: self.write_retries.into(),
+            read_retries: self.read_retries.into(),
+            reserved: [0; 4],
             check: 0.into(),
         };
         record.check = crc64(&[record.as_bytes().get(..CHECKED).unwrap_or_default()]).into();
@@ -268,6 +280,8 @@ impl DriveRecord {
             read_bytes: record.read_bytes.get(),
             write_errors: record.write_errors.get(),
             read_errors: record.read_errors.get(),
+            write_retries: record.write_retries.get(),
+            read_retries: record.read_retries.get(),
         })
     }
 }
@@ -348,6 +362,8 @@ mod tests {
         record.alerts = 1 << 63;
         record.rewind_on_reset = 2;
         record.append_only = true;
+        record.write_retries = 7;
+        record.read_retries = u32::MAX;
         record.timestamp_set = true;
         let bytes = record.encode(42);
         assert_eq!(DriveRecord::decode(&bytes, 42), Some(record));

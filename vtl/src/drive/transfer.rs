@@ -6,6 +6,7 @@
 use scsi::Sense;
 
 use super::blocks::{self, Refusal};
+use super::errors::Direction;
 use super::write_protection::check_writable;
 use super::{Drive, alert, threaded};
 use crate::cartridge::{Cartridge, Fault, Object};
@@ -41,7 +42,7 @@ pub(super) fn note_read_error(drive: &mut Drive, result: &Done) {
     if let Err(Stop::Check(sense)) = result
         && sense.is_medium_error()
     {
-        drive.record.read_errors += 1;
+        drive.count_failure(Direction::Read);
         drive.raise_alert(alert::HARD_ERROR);
         drive.raise_alert(alert::READ_FAILURE);
     }
@@ -206,7 +207,7 @@ pub(super) fn write(drive: &mut Drive, command: &mut Command<'_, '_>) -> Done {
             Ok(Some(sense)) => warning = Some(sense),
             Err(stop) => {
                 if matches!(stop, Stop::Host(_)) {
-                    drive.record.write_errors += 1;
+                    drive.count_failure(Direction::Write);
                 }
                 return Err(stop);
             }

@@ -5,15 +5,23 @@
 //! read, read retries for the present load; the same for the load before; the same for the life of the
 //! cartridge; loads, changes of partition, initialisations of partitions. Amounts are in MiB.
 
-use crate::cartridge::CartridgeState;
+use crate::cartridge::{CartridgeState, ErrorCounts};
 
 const MIB: u64 = 1 << 20;
 
 fn numbers(state: &CartridgeState) -> [u64; 15] {
-    let amounts = |written: u64, read: u64| [written / MIB, 0, read / MIB, 0];
-    let [a, b, c, d] = amounts(state.last_load_written_bytes, state.last_load_read_bytes);
-    let [e, f, g, h] = amounts(state.previous_load_written_bytes, state.previous_load_read_bytes);
-    let [i, j, k, l] = amounts(state.lifetime_written_bytes, state.lifetime_read_bytes);
+    let amounts = |written: u64, read: u64, errors: &ErrorCounts| {
+        [written / MIB, errors.write_retries, read / MIB, errors.read_retries]
+    };
+    let [a, b, c, d] =
+        amounts(state.last_load_written_bytes, state.last_load_read_bytes, &state.last_load_errors);
+    let [e, f, g, h] = amounts(
+        state.previous_load_written_bytes,
+        state.previous_load_read_bytes,
+        &state.previous_load_errors,
+    );
+    let [i, j, k, l] =
+        amounts(state.lifetime_written_bytes, state.lifetime_read_bytes, &state.lifetime_errors);
     let initializations = u64::from(state.initialization_count);
     [a, b, c, d, e, f, g, h, i, j, k, l, state.load_count, state.partition_changes, initializations]
 }

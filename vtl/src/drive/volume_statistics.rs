@@ -1,10 +1,11 @@
 //! Log pages about the cartridge: volume statistics (17h) and capacity (31h) (SSC-5 §8.3).
 //!
-//! Counts of data sets, passes and retries are those of a drive in which nothing ever needs a second
-//! try. Page 17h is exact: no parameter is padding.
+//! Counts of data sets and passes are those of a drive that moves the tape for nothing but its data; retries are those that faults
+//! ask for. Page 17h is exact: no parameter is padding.
 
 use super::{Drive, Medium};
 use crate::cartridge::{Cartridge, CartridgeState, Purpose};
+use crate::geometry::Geometry;
 use crate::identity::VENDOR;
 use crate::timing;
 use crate::unit::inquiry::padded;
@@ -14,7 +15,7 @@ const MB: u64 = 1_000_000;
 const MIB: u64 = 1 << 20;
 /// LTO groups data in sets of about this size.
 const DATA_SET_BYTES: u64 = 2_500_000;
-/// Passes over the whole tape after which a cartridge counts as used up.
+/// Passes from end to end after which a cartridge counts as used up.
 const PASSES_IN_LIFE: u64 = 16_000;
 
 /// Page 17h.
@@ -31,22 +32,22 @@ pub(super) fn page(drive: &Drive) -> Vec<Parameter> {
     let marks = || (0..state.partitions()).map(|number| state.marks(number));
     let worm = state.purpose == Purpose::Worm;
     let facts = state.generation.facts();
-    let life_left = 100 - (passes(cartridge) * 100 / PASSES_IN_LIFE).min(100);
+    let life_left = 100 - (passes(cartridge).min(PASSES_IN_LIFE) * 100 / PASSES_IN_LIFE);
     vec![
         Parameter::number(0x0000, 1, 1),
         Parameter::number(0x0001, state.load_count, 8),
         Parameter::number(0x0002, state.lifetime_written_bytes / DATA_SET_BYTES, 8),
-        Parameter::number(0x0003, 0, 4),
-        Parameter::number(0x0004, 0, 4),
+        Parameter::number(0x0003, state.lifetime_errors.write_retries, 4),
+        Parameter::number(0x0004, state.lifetime_errors.write_errors, 4),
         Parameter::number(0x0005, 0, 4),
         Parameter::number(0x0006, 0, 4),
         Parameter::number(0x0007, state.lifetime_read_bytes / DATA_SET_BYTES, 8),
-        Parameter::number(0x0008, 0, 4),
-        Parameter::number(0x0009, drive.record.read_errors, 4),
+        Parameter::number(0x0008, state.lifetime_errors.read_retries, 4),
+        Parameter::number(0x0009, state.lifetime_errors.read_errors, 4),
         Parameter::number(0x000a, 0, 4),
         Parameter::number(0x000b, 0, 4),
-        Parameter::number(0x000c, drive.record.write_errors, 4),
-        Parameter::number(0x000d, drive.record.read_errors, 4),
+        Parameter::number(0x000c, state.last_load_errors.write_errors, 4),
+        Parameter::number(0x000d, state.last_load_errors.read_errors, 4),
         Parameter::number(0x000e, state.last_load_written_bytes / MB, 8),
         Parameter::number(0x000f, state.last_load_read_bytes / MB, 8),
         Parameter::number(0x0010, state.lifetime_written_bytes / MB, 8),
@@ -70,7 +71,7 @@ pub(super) fn page(drive: &Drive) -> Vec<Parameter> {
         Parameter::number(0x0081, u64::from(worm), 1),
         Parameter::number(0x0082, 0, 1),
         Parameter::number(0x0100, state.write_mounts, 4),
-        Parameter::number(0x0101, state.load_count, 4),
+        Parameter::number(0x0101, state.load_count.saturating_add(passes(cartridge)), 4),
         Parameter::number(0x0102, passes(cartridge), 4),
         objects_by_partition(0x0200, marks().map(|marks| marks.first_encrypted)),
         objects_by_partition(0x0201, marks().map(|marks| marks.first_plain_after)),
@@ -92,10 +93,13 @@ fn load_ms(drive: &Drive) -> u64 {
     u64::try_from(timing::load(drive.generation()).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How often the middle of the tape passed the head: once for each time the whole tape was moved.
+/// How often the middle of the tape passed the head: once for each wrap that was written or read.
 fn passes(cartridge: &Cartridge) -> u64 {
-    let moved = cartridge.state.lifetime_written_bytes + cartridge.state.lifetime_read_bytes;
-    moved / cartridge.state.capacity_bytes.max(1)
+    let state = &cartridge.state;
+    let moved = state.lifetime_written_bytes.saturating_add(state.lifetime_read_bytes);
+    let wraps = Geometry::new(state.generation, state.capacity_bytes).wraps();
+    let passes = u128::from(moved) * u128::from(wraps) / u128::from(state.capacity_bytes.max(1));
+    u64::try_from(passes).unwrap_or(u64::MAX)
 }
 
 /// A list with one record a partition: length of the rest, reserved, partition, value in MB.

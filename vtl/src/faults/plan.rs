@@ -116,6 +116,8 @@ pub enum Effect {
         /// Required, not only requested.
         required: bool,
     },
+    /// The command succeeds only after so many more tries, which the statistics count: as writing for a WRITE, else as reading.
+    Retries(u32),
     /// The unit raises a TapeAlert flag, 1 to 64.
     Alert(u32),
     /// Somebody moves the write-protect tab of the cartridge in the drive.
@@ -303,6 +305,7 @@ impl fmt::Display for Effect {
             Effect::IncorrectLength => f.write_str("incorrect-length"),
             Effect::Cleaning { required: false } => f.write_str("cleaning requested"),
             Effect::Cleaning { required: true } => f.write_str("cleaning required"),
+            Effect::Retries(retries) => write!(f, "retries {retries}"),
             Effect::Alert(flag) => write!(f, "alert {flag}"),
             Effect::Protect => f.write_str("protect"),
             Effect::EarlyWarning => f.write_str("early-warning"),
@@ -435,6 +438,10 @@ fn parse_effect(words: &[&str]) -> Result<Effect, PlanError> {
         ["incorrect-length"] => Effect::IncorrectLength,
         ["cleaning", "requested"] => Effect::Cleaning { required: false },
         ["cleaning", "required"] => Effect::Cleaning { required: true },
+        ["retries", retries] => {
+            let retries = u32::try_from(parse_number("retries", retries)?);
+            Effect::Retries(retries.map_err(|_| PlanError::new("so many retries are not".into()))?)
+        }
         ["alert", flag] => match parse_number("alert", flag)? {
             flag @ 1..=64 => Effect::Alert(flag as u32),
             _ => return Err(PlanError::new("TapeAlert flags are 1 to 64".into())),
@@ -487,6 +494,7 @@ once changer inventory -> label CAP002L8
 once drive0 read -> residual 512
 once drive0 read -> incorrect-length
 once drive0 write -> cleaning required
+once drive0 write -> retries 12
 once drive0 write -> alert 3
 once drive0 write -> key-lost
 once drive0 write -> slow 1500ms
@@ -495,7 +503,7 @@ once drive0 write -> slow 1500ms
     #[test]
     fn a_plan_reads_back_as_it_was_written() {
         let plan: FaultPlan = EXAMPLES.parse().unwrap();
-        assert_eq!(plan.rules.len(), 17);
+        assert_eq!(plan.rules.len(), 18);
         assert_eq!(plan.to_string(), EXAMPLES);
         assert_eq!(plan.to_string().parse::<FaultPlan>().unwrap(), plan);
     }
