@@ -8,6 +8,7 @@
 use crate::drive::{DriveKey, Encryption};
 use crate::error::Result;
 use crate::format::block::{BlockSink, BlockSource};
+use crate::format::label::Labels;
 
 /// A tape in a drive, opened.
 pub trait TapeDevice: BlockSink + BlockSource + Send {
@@ -37,6 +38,14 @@ pub trait TapeDevice: BlockSink + BlockSource + Send {
 
     /// Waits until everything written is on the medium.
     fn sync(&mut self) -> Result<()>;
+
+    /// The labels that were found on the tape, for whoever keeps account of it.
+    fn note_labels(&mut self, _labels: &Labels) {}
+
+    /// True if the tape can be written once only.
+    fn is_worm(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Refuses a tape that [`TapeDevice::format`] can't make blank: a write-protected one, or WORM.
     /// Asked before anything about the tape is forgotten.

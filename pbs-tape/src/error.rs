@@ -214,6 +214,16 @@ pub enum Error {
         /// Label text or UUID.
         tape: String,
     },
+    /// Nothing was recorded yet about what a tape or drive went through.
+    #[error(
+        "there are no statistics of {what} {name} yet; they are recorded whenever a job has used it"
+    )]
+    NoStatistics {
+        /// `tape` or `drive`.
+        what: &'static str,
+        /// As it was asked for.
+        name: String,
+    },
     /// Several tapes share a label text.
     #[error(
         "label text {label_text} belongs to several tapes in the inventory; name the tape by its UUID, one of {}",
@@ -608,6 +618,7 @@ impl Error {
             Error::CatalogMissing { .. } | Error::NotLabelled { .. } => true,
             Error::UnknownKey { .. } | Error::KeyMissing { .. } => true,
             Error::RescueKeyMissing { .. } => true,
+            Error::NoStatistics { .. } => true,
             Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => false,
         }

@@ -11,6 +11,7 @@
 //! * [`drive`] and [`device`]: a tape in a drive, and the trait through which jobs see it;
 //! * [`media`]: the state directory: inventory, media catalogs, pools, locks;
 //! * [`keys`]: the keys of encrypted tapes;
+//! * [`care`]: what cartridges and drives went through, and what is to be done about it;
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
 //! * [`mod@extract`]: files straight from tape;
@@ -20,6 +21,7 @@
 //!
 //! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
 
+pub mod care;
 mod chunk_workers;
 pub mod device;
 pub mod drive;

@@ -187,7 +187,11 @@ pub fn read_tape_labels(device: &mut dyn TapeDevice) -> Result<Option<Labels>> {
     // Labels are never encrypted; a key left in the drive could only hinder.
     device.encryption_off()?;
     device.rewind()?;
-    read_labels(device)
+    let labels = read_labels(device)?;
+    if let Some(labels) = &labels {
+        device.note_labels(labels);
+    }
+    Ok(labels)
 }
 
 /// As [`read_tape_labels`], with an error that names the drive and says what to do with the tape.

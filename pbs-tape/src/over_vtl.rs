@@ -22,6 +22,7 @@ use crate::testing::{
 };
 use crate::write::{TapeBackupOptions, run_backup};
 
+mod care;
 mod encrypted;
 
 struct Emulated;

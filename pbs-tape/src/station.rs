@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 
 use changer::{Changer, StatusCache};
 use datastore::Progress;
+use scsi::command::tape_alert::TapeAlerts;
 use scsi::{Address, Connect};
 use uuid::Uuid;
 
+use crate::care::{Event, Recorder};
 use crate::device::{LtoTape, TapeDevice};
 use crate::drive::{self, Drive};
 use crate::error::{Error, Result};
@@ -59,6 +61,7 @@ pub struct DriveStation {
     status_cache: Option<StatusCache>,
     state: StateDir,
     patience: StationPatience,
+    recorder: Arc<Recorder>,
     _lock: Lock,
 }
 
@@ -89,7 +92,9 @@ impl DriveStation {
         let lock = state.lock_drive(&lock_name(&config.address), lock_wait)?;
         let status_cache =
             config.changer.as_ref().map(|changer| state.changer_status(&changer.name));
+        let recorder = Recorder::new(state, &config.name, Arc::clone(&progress));
         Ok(DriveStation {
+            recorder: Arc::new(recorder),
             config,
             connect,
             progress,
@@ -162,12 +167,24 @@ impl DriveStation {
         Error::Unsupported(error.to_string())
     }
 
+    /// Records the statistics of a tape that this station did not open. What others did to the drive before is told first, and
+    /// concerns nobody here.
+    fn record_leaving(&self, drive: &mut Drive) {
+        const UNIT_ATTENTIONS_MAX: usize = 4;
+        for _ in 0..UNIT_ATTENTIONS_MAX {
+            if self.recorder.record(Event::Leave, drive, None, TapeAlerts::EMPTY).is_ok() {
+                return;
+            }
+        }
+    }
+
     fn open_with_media(&self, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
         let mut drive = self.open_drive()?;
         drive
             .prepare_media(self.config.changer.is_some(), progress)
             .map_err(|e| if e.is_aborted() { Error::Aborted } else { e.into() })?;
-        Ok(Box::new(LtoTape::new(drive, Arc::clone(&self.progress))))
+        let tape = LtoTape::new(drive, Arc::clone(&self.progress));
+        Ok(Box::new(tape.with_recorder(Arc::clone(&self.recorder))))
     }
 }
 
@@ -273,13 +290,19 @@ impl MediaLoader for DriveStation {
             Some(mut device) => device.eject()?,
             None if self.config.changer.is_none() || eject_before_unload => {
                 let mut drive = self.open_drive()?;
+                self.record_leaving(&mut drive);
                 // An empty drive is what is wanted.
                 match drive.eject() {
                     Err(e) if !e.is_medium_missing() => return Err(e.into()),
                     _ => {}
                 }
             }
-            None => {}
+            // What the robot takes out is asked before; that it can't be is no reason to leave it in.
+            None => {
+                if let Ok(mut drive) = self.open_drive() {
+                    self.record_leaving(&mut drive);
+                }
+            }
         }
         if self.config.changer.is_some() {
             let _robot = self.lock_robot()?;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod barcode_sheet;
+mod care;
 mod changer;
 mod configured;
 pub mod drive;

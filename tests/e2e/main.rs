@@ -42,6 +42,7 @@ mod world;
 mod bad_devices;
 mod bad_input;
 mod barcode_sheet;
+mod care;
 mod check;
 mod checker;
 mod damage;

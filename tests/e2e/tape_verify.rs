@@ -62,10 +62,10 @@ fn cartridges_are_verified_by_set_snapshot_and_label() {
     run.says_on_stdout(&[&first, "at most", &set]);
     world.fails(world.tape(args!["verify", "nonsense"]), &["nonsense", "no media set and no tape"]);
 
-    // Nothing was written: the robot's last status and who held the drive aside.
+    // Nothing was written: the robot's last status, who held the drive and what cartridges went through aside.
     let aside = |path: &std::path::Path| {
         path.components().any(|part| {
-            ["changer-state", "drive-lock"].iter().any(|name| part.as_os_str() == *name)
+            ["changer-state", "drive-lock", "care"].iter().any(|name| part.as_os_str() == *name)
         })
     };
     let mut after = picture(&[&state]);

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use datastore::Progress;
 
+use scsi::command::tape_alert::TapeAlerts;
+
 use super::TapeDevice;
+use crate::care::{Event, Recorder};
 use crate::drive::{self, Drive, DriveKey, Encryption, Written};
 use crate::error::{Error, Result};
 use crate::format::block::{
     AlignedBlock, BLOCK_BYTES, BlockRead, BlockSink, BlockSource, EarlyWarning,
 };
+use crate::format::label::{Labels, MediaLabel};
 
 /// What a drive would say if it were asked to write.
 const WRITE_PROTECTED: scsi::Sense = scsi::Sense::WRITE_PROTECTED;
@@ -21,12 +25,35 @@ pub struct LtoTape {
     /// Number of the object that is read next, where that is known. A drive that could not read a block may stand before
     /// or behind it.
     next_object: Option<u64>,
+    account: Option<Account>,
+}
+
+/// What is kept for the statistics until the tape is let go of.
+struct Account {
+    recorder: Arc<Recorder>,
+    /// The label that the job read.
+    label: Option<MediaLabel>,
+    /// Flags that were read so far: some drives clear them then.
+    seen: TapeAlerts,
 }
 
 impl LtoTape {
     /// Takes a drive that was opened with media. `abort` can end long commands.
     pub fn new(drive: Drive, abort: Arc<dyn Progress>) -> LtoTape {
-        LtoTape { drive, abort, next_object: None }
+        LtoTape { drive, abort, next_object: None, account: None }
+    }
+
+    /// Has the tape's statistics recorded when it is ejected, or when this is dropped before.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Arc<Recorder>) -> LtoTape {
+        self.account = Some(Account { recorder, label: None, seen: TapeAlerts::EMPTY });
+        self
+    }
+
+    /// Records the statistics, once.
+    fn settle(&mut self, event: Event) -> drive::Result<()> {
+        let Some(account) = self.account.take() else { return Ok(()) };
+        account.recorder.record(event, &mut self.drive, account.label.as_ref(), account.seen)
     }
 
     /// The drive.
@@ -142,6 +169,16 @@ impl TapeDevice for LtoTape {
         Ok(self.drive.sync()?)
     }
 
+    fn note_labels(&mut self, labels: &Labels) {
+        if let Some(account) = &mut self.account {
+            account.label = Some(labels.media.clone());
+        }
+    }
+
+    fn is_worm(&mut self) -> Result<bool> {
+        Ok(self.drive.medium_kind()?.worm)
+    }
+
     fn require_erasable(&mut self) -> Result<()> {
         let kind = self.drive.medium_kind()?;
         let drive = self.drive.name().to_string();
@@ -179,6 +216,9 @@ impl TapeDevice for LtoTape {
 
     fn critical_alerts(&mut self) -> Result<Vec<String>> {
         let alerts = self.drive.tape_alerts()?;
+        if let Some(account) = &mut self.account {
+            account.seen = account.seen.union(alerts);
+        }
         if !alerts.is_critical() {
             return Ok(Vec::new());
         }
@@ -204,6 +244,17 @@ impl TapeDevice for LtoTape {
     }
 
     fn eject(&mut self) -> Result<()> {
+        self.settle(Event::Leave)?;
         Ok(self.drive.eject()?)
+    }
+}
+
+/// The job is over, and the tape stays in the drive. Whatever the drive has to tell now concerns nobody any more: what the job relies
+/// on was synchronised before.
+impl Drop for LtoTape {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = self.settle(Event::JobEnd);
+        }
     }
 }

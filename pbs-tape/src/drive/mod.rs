@@ -35,6 +35,7 @@ mod protection;
 mod ready;
 mod speed;
 mod status;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub use position::{Position, Spaced};
 pub use ready::Patience;
 pub use speed::slowest_mb_per_s;
 pub use status::{MemoryAttribute, Status};
+pub use usage::Usage;
 
 /// How much of what we believe about the tape's position holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

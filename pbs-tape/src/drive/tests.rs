@@ -11,6 +11,7 @@ mod options;
 mod position;
 mod protection;
 mod sense_table;
+mod usage;
 
 use std::sync::Mutex;
 

@@ -34,6 +34,7 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::CatalogExists { tape: text() }, "object"),
         (Error::InventoryDamaged { path: path(), reason: "short".into() }, "object"),
         (Error::UnknownTape { tape: text() }, "object"),
+        (Error::NoStatistics { what: "tape", name: text() }, "object"),
         (Error::AmbiguousLabel { label_text: text(), tapes: vec![id, id] }, "object"),
         (
             Error::MediaNeeded {
@@ -164,6 +165,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::CatalogExists { .. }
         | Error::InventoryDamaged { .. }
         | Error::UnknownTape { .. }
+        | Error::NoStatistics { .. }
         | Error::AmbiguousLabel { .. }
         | Error::MediaNeeded { .. }
         | Error::LabelTextInUse { .. }

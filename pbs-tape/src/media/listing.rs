@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use changer::Place;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use super::inventory::{Inventory, InventoryEntry, Location, MediaStatus};
 use super::policy::PoolConfig;
 use super::pool::{MediaPool, Reach};
 use super::state::StateDir;
+use crate::care::{Overview, Verdict};
 use crate::error::{Error, Result};
 
 /// One tape of `media list`.
@@ -56,6 +58,12 @@ pub struct MediaListEntry {
     pub status: MediaStatus,
     /// Media UUID.
     pub uuid: Uuid,
+    /// `watch` or `replace`, from what drives said about it; absent if nothing is to be done. Not a field of the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict_reason: Option<String>,
 }
 
 /// One snapshot of `media content`.
@@ -174,12 +182,13 @@ pub fn media_list(
     let inventory = Inventory::load(state)?;
     let times = SetTimes::of(&inventory);
     let places = Places::of(state, &inventory);
+    let care = Arc::new(Overview::load(state));
     let mut views: BTreeMap<&str, (&PoolConfig, Option<MediaPool>)> = BTreeMap::new();
     let mut odd = Vec::new();
     for config in pools {
         let preview = MediaPool::preview(inventory.clone(), config.clone(), Reach::Anywhere, now);
         let view = match preview {
-            Ok((view, _)) => Some(view),
+            Ok((view, _)) => Some(view.with_care(Arc::clone(&care))),
             Err(e @ Error::MediaSetInconsistent { .. }) => {
                 odd.push(format!("pool {}: {e}", config.name));
                 None
@@ -210,6 +219,7 @@ pub fn media_list(
             continue;
         }
         let set = entry.id.assigned_set();
+        let concern = care.concern(&entry.id.label.uuid);
         list.push(MediaListEntry {
             bytes_used: entry.bytes_used,
             catalog: entry.id.is_empty() || MediaCatalog::exists(state, &entry.id.label.uuid),
@@ -228,6 +238,8 @@ pub fn media_list(
             seq_nr: set.map(|set| set.seq_nr),
             status,
             uuid: entry.id.label.uuid,
+            verdict: concern.map(|(verdict, _)| verdict),
+            verdict_reason: concern.and_then(|(_, reason)| reason).map(str::to_string),
         });
     }
     let place = |pool: &Option<String>| {

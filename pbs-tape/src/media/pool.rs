@@ -2,13 +2,14 @@
 //!
 //! Why no data is overwritten by mistake: a tape is taken only if it is *empty* (in no set),
 //! *expired* (its pool's policy says so and nobody holds its set), or *free* (labelled for no pool
-//! and in no set); the choice is made under the pool's lock and stored before anything is written,
+//! and in no set). One that can be written once only never expires. The choice is made under the pool's lock and stored before anything is written,
 //! so that two jobs never choose the same tape. The label on the tape itself is compared again when
 //! it is in the drive ([`crate::write`]).
 //!
 //! All times are passed in, so that every rule can be tested as a table.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use super::inventory::{Inventory, InventoryEntry, Location, MediaId, MediaStatus
 use super::policy::{Allocation, PoolConfig};
 use super::set_members::MediaSet;
 use super::state::{Lock, StateDir};
+use crate::care::Overview;
 use crate::error::{Error, Result};
 use crate::format::label::MediaSetLabel;
 
@@ -31,6 +33,10 @@ pub struct MediaPool {
     current: MediaSet,
     /// Held from opening for writing on; always that of `current`.
     set_lock: Option<Lock>,
+    /// What drives said about the tapes; read when it is needed first.
+    care: OnceLock<Arc<Overview>>,
+    /// Tapes that this job found to be written once only.
+    found_worm: BTreeSet<Uuid>,
 }
 
 /// Which tapes a job can get at.
@@ -127,7 +133,32 @@ impl MediaPool {
             Some(set) => inventory.media_set(&set)?,
             None => MediaSet::new(Uuid::new_v4()),
         };
-        Ok(MediaPool { config, reach, inventory, current, set_lock: None })
+        let (care, found_worm) = (OnceLock::new(), BTreeSet::new());
+        Ok(MediaPool { config, reach, inventory, current, set_lock: None, care, found_worm })
+    }
+
+    /// With what is known of the tapes already, so that it is not read again.
+    #[must_use]
+    pub fn with_care(self, care: Arc<Overview>) -> MediaPool {
+        MediaPool { care: care.into(), ..self }
+    }
+
+    /// Remembers that a tape can be written once only.
+    pub fn note_worm(&mut self, media: Uuid) {
+        self.found_worm.insert(media);
+    }
+
+    /// True if a tape can be written once only: a drive has said so, or, as long as none has seen it, its bar code does.
+    fn is_worm(&self, entry: &InventoryEntry) -> bool {
+        let label = &entry.id.label;
+        if self.found_worm.contains(&label.uuid) {
+            return true;
+        }
+        let care = self.care.get_or_init(|| Arc::new(Overview::load(self.inventory.state())));
+        match care.get(&label.uuid) {
+            Some(seen) => seen.worm,
+            None => is_worm_bar_code(&label.label_text),
+        }
     }
 
     /// Its configuration.
@@ -288,10 +319,20 @@ impl MediaPool {
         }
     }
 
-    /// From when on a tape's data may be overwritten; `None` if it is not full.
+    /// From when on a tape's data may be overwritten; `None` if it is not full. That of a tape that can be written once only
+    /// never may, whatever the policy says.
     pub fn expiry(&self, entry: &InventoryEntry, times: &SetTimes) -> Option<Expiry> {
         let label = entry.id.assigned_set()?;
-        (self.status(entry) == MediaStatus::Full).then(|| expiry(&self.config, times, label))
+        if self.status(entry) != MediaStatus::Full {
+            return None;
+        }
+        let by_policy = expiry(&self.config, times, label);
+        // Asked last, for it may have to be looked up.
+        Some(match by_policy {
+            Expiry::Never => by_policy,
+            _ if self.is_worm(entry) => Expiry::Never,
+            _ => by_policy,
+        })
     }
 
     /// True if the policy lets go of the data of a tape that carries this media-set label. The
@@ -516,6 +557,12 @@ impl MediaPool {
         self.inventory.store(id, true)?;
         self.current.insert(seq_nr, media)
     }
+}
+
+/// The media characters of WORM cartridges, LTO-3 to LTO-10 (LTO bar-code label specification).
+fn is_worm_bar_code(text: &str) -> bool {
+    const WORM: [&str; 8] = ["LT", "LU", "LV", "LW", "LX", "LY", "LZ", "LH"];
+    text.len() == 8 && WORM.iter().any(|media| text.ends_with(media))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! It asks the same pool that a job opens, at a time that the caller chooses, and locks and changes
 //! nothing. So it is true as long as nobody writes, labels or moves a tape before that time.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,6 +13,7 @@ use super::inventory::{Inventory, MediaStatus};
 use super::policy::PoolConfig;
 use super::pool::{MediaPool, Reach, TapeOrigin};
 use super::state::StateDir;
+use crate::care::{Overview, Verdict};
 use crate::error::Result;
 
 /// What is known of a pool.
@@ -68,6 +71,8 @@ pub struct TapeCounts {
     pub damaged: u64,
     /// Retired.
     pub retired: u64,
+    /// Of all these but the retired and damaged ones: due to be replaced (`tape media statistics` says why).
+    pub to_replace: u64,
 }
 
 /// One tape of a pool.
@@ -91,6 +96,9 @@ pub struct PoolMedia {
     /// Place in its set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq_nr: Option<u64>,
+    /// What is to be done about it; absent if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
     /// True if its data may be overwritten.
     pub expired: bool,
     /// When that begins; absent for tapes that are not full.
@@ -129,7 +137,9 @@ pub fn pool_status(
 ) -> Result<PoolStatus> {
     let inventory = Inventory::load(state)?;
     let times = SetTimes::of(&inventory);
+    let care = Arc::new(Overview::load(state));
     let (pool, new_media_set) = MediaPool::preview(inventory, config.clone(), reach, at)?;
+    let pool = pool.with_care(Arc::clone(&care));
     let mut tapes = TapeCounts::default();
     let mut bytes_used = 0u64;
     let mut media = Vec::new();
@@ -146,6 +156,9 @@ pub fn pool_status(
             MediaStatus::Retired => &mut tapes.retired,
         };
         *count += 1;
+        let verdict = care.concern(&entry.id.label.uuid).map(|(verdict, _)| verdict);
+        let is_in_use = !matches!(status, MediaStatus::Damaged | MediaStatus::Retired);
+        tapes.to_replace += u64::from(is_in_use && verdict == Some(Verdict::Replace));
         bytes_used = bytes_used.saturating_add(entry.bytes_used.unwrap_or(0));
         let set = entry.id.assigned_set();
         media.push(PoolMedia {
@@ -156,6 +169,7 @@ pub fn pool_status(
             bytes_used: entry.bytes_used,
             media_set_uuid: set.map(|set| set.uuid),
             seq_nr: set.map(|set| set.seq_nr),
+            verdict,
             expired,
             expires: expiry.map(Expires::from),
         });

@@ -19,6 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use uuid::Uuid;
 
 use super::clock::Clock;
+use crate::care::Record;
 use crate::error::{Error, IoResultExt, Result};
 use crate::keys::KeyStore;
 
@@ -121,6 +122,36 @@ impl StateDir {
     /// Held while that is updated.
     pub fn lock_verify_history(&self) -> Result<Lock> {
         self.lock("the history of verifications".into(), ".verify-history", self.lock_wait)
+    }
+
+    /// Histories of cartridges.
+    pub fn care_media_folder(&self) -> PathBuf {
+        self.path.join("care/media")
+    }
+
+    /// The history of the cartridge that a record is about, by its serial number, or else by its label; `None` if it has neither.
+    pub fn care_media_file(&self, record: &Record) -> Option<PathBuf> {
+        let name = match (&record.medium_serial, &record.uuid) {
+            (Some(serial), _) => escape_device(serial),
+            (None, Some(uuid)) => format!("label-{uuid}"),
+            (None, None) => return None,
+        };
+        Some(self.care_media_folder().join(format!("{name}.care")))
+    }
+
+    /// Histories of drives.
+    pub fn care_drive_folder(&self) -> PathBuf {
+        self.path.join("care/drive")
+    }
+
+    /// The history of the drive with this serial number.
+    pub fn care_drive_file(&self, serial: &str) -> PathBuf {
+        self.care_drive_folder().join(format!("{}.care", escape_device(serial)))
+    }
+
+    /// Held while histories are added to.
+    pub fn lock_care(&self) -> Result<Lock> {
+        self.lock("the histories of cartridges and drives".into(), ".care", self.lock_wait)
     }
 
     /// Held for each update of the inventory.

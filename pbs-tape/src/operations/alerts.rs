@@ -1,6 +1,6 @@
 //! The TapeAlert flags of a drive, each with what it means and what to do about it.
 
-use scsi::command::tape_alert::{Flag, Severity, TapeAlerts};
+use scsi::command::tape_alert::{FLAGS, Severity, TapeAlerts};
 use serde::Serialize;
 
 use crate::drive::{Drive, Result};
@@ -48,36 +48,37 @@ pub fn alert_flags(drive: &mut Drive) -> Result<Alerts> {
 }
 
 fn explain(drive: &str, alerts: TapeAlerts) -> Alerts {
-    let named: Vec<&Flag> = alerts.named().collect();
-    let flags = (1..=64).filter(|number| alerts.contains(*number)).map(|number| {
-        match named.iter().find(|flag| flag.number == number) {
-            Some(flag) => Alert {
-                number,
-                name: flag.name.into(),
-                severity: Some(match flag.severity {
-                    Severity::Information => "information",
-                    Severity::Warning => "warning",
-                    Severity::Critical => "critical",
-                }),
-                meaning: flag.meaning.into(),
-                action: action(number).into(),
-                refuses_jobs: flag.refuse,
-            },
-            None => Alert {
-                number,
-                name: format!("FLAG_{number}"),
-                severity: None,
-                meaning: "reserved by the standard".into(),
-                action: action(number).into(),
-                refuses_jobs: false,
-            },
-        }
-    });
     Alerts {
         drive: drive.into(),
         raw: format!("{:016x}", alerts.bits()),
         names: alerts.to_string(),
-        flags: flags.collect(),
+        flags: (1..=64).filter(|number| alerts.contains(*number)).map(alert).collect(),
+    }
+}
+
+/// What a flag, 1 to 64, means and what to do about it.
+pub fn alert(number: u8) -> Alert {
+    match FLAGS.iter().find(|flag| flag.number == number) {
+        Some(flag) => Alert {
+            number,
+            name: flag.name.into(),
+            severity: Some(match flag.severity {
+                Severity::Information => "information",
+                Severity::Warning => "warning",
+                Severity::Critical => "critical",
+            }),
+            meaning: flag.meaning.into(),
+            action: action(number).into(),
+            refuses_jobs: flag.refuse,
+        },
+        None => Alert {
+            number,
+            name: format!("FLAG_{number}"),
+            severity: None,
+            meaning: "reserved by the standard".into(),
+            action: action(number).into(),
+            refuses_jobs: false,
+        },
     }
 }
 
@@ -144,8 +145,6 @@ fn action(number: u8) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use scsi::command::tape_alert::FLAGS;
-
     use super::*;
 
     #[test]

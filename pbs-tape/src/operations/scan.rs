@@ -51,10 +51,12 @@ pub fn scan(
     device.encryption_off()?;
     device.rewind()?;
     // What is wrong with a label shows below.
-    if let Ok(Some(labels)) = read_labels(&mut *device)
-        && let Err(error) = give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name())
-    {
-        progress.warn(&error.to_string());
+    if let Ok(Some(labels)) = read_labels(&mut *device) {
+        device.note_labels(&labels);
+        let key = give_key_for(&labels, &mut *device, loader.keys(), loader.drive_name());
+        if let Err(error) = key {
+            progress.warn(&error.to_string());
+        }
     }
     device.rewind()?;
     let mut files = Vec::new();

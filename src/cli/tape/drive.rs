@@ -7,7 +7,7 @@ use scsi::Connect as _;
 use scsi::discover::{Kind, Roots};
 
 use super::configured::{self, Listed};
-use super::{matching, station};
+use super::{care, matching, station};
 use crate::cli::Outcome;
 use crate::config::{DriveConfig, Places, Tape, check_name};
 use crate::device::Devices;
@@ -23,6 +23,7 @@ pub enum DriveCommand {
     Remove(RemoveArgs),
     Scan(ScanArgs),
     Status(station::StatusArgs),
+    Statistics(care::DriveStatisticsArgs),
 }
 
 /// Configure a drive
@@ -121,6 +122,7 @@ pub fn run(places: &Places, command: &DriveCommand) -> Result<Outcome> {
         }
         DriveCommand::Scan(args) => print_scan(Kind::Tape, args.output),
         DriveCommand::Status(args) => station::status(places, args),
+        DriveCommand::Statistics(args) => care::drive_statistics(places, args),
     }
 }
 

@@ -2,9 +2,11 @@
 //! and brings in, is in `media/handling.rs`.
 
 mod handling;
+mod statistics;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use pbs_tape::care::Verdict;
 use pbs_tape::media::MediaStatus;
 use pbs_tape::media::listing::{
     ContentFilter, MediaFilter, MediaListEntry, PlaceFilter, media_content, media_list,
@@ -24,6 +26,7 @@ pub enum MediaCommand {
     List(ListArgs),
     Content(ContentArgs),
     Sets(SetsArgs),
+    Statistics(statistics::StatisticsArgs),
     Move(handling::MoveArgs),
     Vault(handling::VaultArgs),
     SetStatus(handling::SetStatusArgs),
@@ -114,6 +117,7 @@ pub fn run(places: &Places, command: &MediaCommand) -> Result<Outcome> {
         MediaCommand::List(args) => list(places, args),
         MediaCommand::Content(args) => content(places, args),
         MediaCommand::Sets(args) => sets(places, args),
+        MediaCommand::Statistics(args) => statistics::run(places, args),
         MediaCommand::Move(args) => handling::move_one(places, args),
         MediaCommand::Vault(args) => handling::vault(places, args),
         MediaCommand::SetStatus(args) => handling::set_status(places, args),
@@ -146,7 +150,7 @@ fn list_table(list: &[MediaListEntry]) -> String {
     sorted.sort_by(|a, b| (&a.label_text, a.uuid).cmp(&(&b.label_text, b.uuid)));
     let rows = sorted.into_iter().map(|media| {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let status = if media.expired { "expired".to_owned() } else { media.status.to_string() };
+        let status = status_words(&media.status, media.expired, media.verdict);
         let location = match &media.element {
             Some(element) => format!("{} ({element})", media.location),
             None => media.location.clone(),
@@ -175,6 +179,15 @@ fn list_table(list: &[MediaListEntry]) -> String {
         "media-set-uuid",
     ];
     table(&header, rows)
+}
+
+/// Status of a cartridge, with what is to be done about it.
+pub fn status_words(status: &MediaStatus, expired: bool, verdict: Option<Verdict>) -> String {
+    let status = if expired { "expired".to_owned() } else { status.to_string() };
+    match verdict {
+        Some(verdict) => format!("{status}, {verdict}"),
+        None => status,
+    }
 }
 
 fn content(places: &Places, args: &ContentArgs) -> Result<Outcome> {

@@ -11,6 +11,7 @@ use pbs_tape::media::pool_status::{Expires, PoolStatus, pool_status};
 use pbs_tape::media::{PoolConfig as Pool, Reach};
 
 use super::configured::{self, Listed};
+use super::media::status_words;
 use super::{key, station};
 use crate::cli::Outcome;
 use crate::config::{Places, PoolConfig, Tape, check_name};
@@ -273,10 +274,14 @@ fn summary(pools: &[PoolStatus]) -> String {
             free.to_string(),
             (counts.writable + counts.full).to_string(),
             (counts.damaged + counts.retired).to_string(),
+            counts.to_replace.to_string(),
             bytes(pool.bytes_used),
         ]
     });
-    table(&["pool", "next", "media-set", "free", "in use", "out of use", "used"], rows)
+    table(
+        &["pool", "next", "media-set", "free", "in use", "out of use", "to replace", "used"],
+        rows,
+    )
 }
 
 fn local_time(moment: i64) -> String {
@@ -314,6 +319,12 @@ fn status_text(pool: &PoolStatus) -> String {
         counts.retired,
         bytes(pool.bytes_used),
     ));
+    if counts.to_replace > 0 {
+        text.push_str(&format!(
+            "{} due to be replaced; 'capstan tape media statistics' says why\n",
+            counts.to_replace
+        ));
+    }
     let rows = pool.media.iter().map(|media| {
         let expires = match media.expires {
             None => String::new(),
@@ -321,7 +332,7 @@ fn status_text(pool: &PoolStatus) -> String {
             Some(Expires::AfterNextSet) => "after the next set".to_owned(),
             Some(Expires::Never) => "never".to_owned(),
         };
-        let status = if media.expired { "expired".to_owned() } else { media.status.to_string() };
+        let status = status_words(&media.status, media.expired, media.verdict);
         vec![
             media.label_text.clone(),
             status,

@@ -16,7 +16,7 @@ pub(super) fn library(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::L
     (dir, library)
 }
 
-fn loaded(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library, Drive) {
+pub(super) fn loaded(capacity_bytes: Option<u64>) -> (tempfile::TempDir, vtl::Library, Drive) {
     let (dir, library) = library(capacity_bytes);
     let drive = load(&library);
     (dir, library, drive)

@@ -5,6 +5,7 @@ use crate::format::label::MediaLabel;
 
 mod model;
 mod worked_cases;
+mod worm;
 
 struct World {
     _folder: tempfile::TempDir,

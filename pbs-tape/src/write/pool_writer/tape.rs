@@ -125,8 +125,13 @@ impl PoolWriter<'_> {
             // Why the tape was chosen does not count, only the label on it: an earlier job may have
             // taken it into the set without ever seeing it.
             SetLabel::Other(found)
-                if !self.set.with_pool(|pool| pool.may_overwrite(&found, self.now())) =>
+                if device.is_worm()?
+                    || !self.set.with_pool(|pool| pool.may_overwrite(&found, self.now())) =>
             {
+                if device.is_worm()? {
+                    // It is not chosen again because its time is over.
+                    self.set.with_pool(|pool| pool.note_worm(media));
+                }
                 self.learn_surprise(&id, found)?;
                 self.loader.unload(Some(device))?;
                 return Ok(false);
