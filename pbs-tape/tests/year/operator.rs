@@ -17,7 +17,7 @@ use pbs_tape::operations::media::move_set;
 use uuid::Uuid;
 use vtl::{ByHand, ElementKind};
 
-use crate::house::{CHANGER, DRIVES, House, MAIL_SLOTS, SLOTS};
+use crate::house::{CAPACITY_BYTES, CHANGER, DRIVES, House, MAIL_SLOTS, SLOTS};
 
 pub const VAULT: &str = "bank";
 
@@ -206,6 +206,14 @@ impl Operator {
         assert!(new.iter().all(labelled), "{report:?}");
         self.unlabelled.retain(|text| !labelled(text));
         station.unload(None).unwrap();
+    }
+
+    /// True if a cartridge in the library takes less than it did when it was bought.
+    pub fn is_short(&self, house: &House, barcode: &str) -> bool {
+        let listing = house.library.list().unwrap();
+        let of_it = |element: &vtl::ListedElement| element.barcode.as_deref() == Some(barcode);
+        let capacity_bytes = listing.elements.into_iter().find(of_it).unwrap().capacity_bytes;
+        capacity_bytes.unwrap() < self.capacities.get(barcode).copied().unwrap_or(CAPACITY_BYTES)
     }
 
     pub fn new_bar_code(&mut self) -> String {

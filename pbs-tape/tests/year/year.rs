@@ -139,33 +139,23 @@ impl Year {
             assert!(attempt < TRIES_MAX, "{date}: {due:?} is not done");
             let trouble = mishap.filter(|_| attempt == 0);
             let ended = self.jobs(day, attempt, &due, trouble);
-            due = ended
-                .iter()
-                .filter_map(|(pool, ended)| ended.as_ref().err().map(|_| *pool))
-                .collect();
-            let failures: Vec<String> = ended
-                .iter()
-                .filter_map(|(pool, ended)| Some(format!("{pool}: {}", ended.as_ref().err()?)))
-                .collect();
             if let Some(trouble) = trouble {
                 let counted = self.counts.mishaps.entry(trouble).or_default();
                 counted.0 += 1;
-                counted.1 += u64::from(has_struck || !due.is_empty());
+                counted.1 += u64::from(has_struck || ended.iter().any(|(_, ended)| ended.is_err()));
+            }
+            due.clear();
+            for (pool, ended) in ended {
+                let Err(error) = ended else { continue };
+                println!("{date} attempt {attempt}, {mishap:?}: {pool}: {error}");
+                let is_short = self.is_of_short_tape(&error);
+                let is_wanting = matches!(error.cause(), Error::NoUsableMedia { .. });
+                assert!(trouble.is_some() || is_short || is_wanting, "not explained: {error}");
+                due.push(pool);
             }
             if due.is_empty() {
                 break;
             }
-            self.note_what_is_too_short(&ended);
-            for failure in &failures {
-                println!("{date} attempt {attempt}, {mishap:?}: {failure}");
-            }
-            let is_wanting = |error: &Error| matches!(error.cause(), Error::NoUsableMedia { .. });
-            let all_wanting =
-                ended.iter().filter_map(|(_, ended)| ended.as_ref().err()).all(is_wanting);
-            assert!(
-                trouble.is_some() || all_wanting || mishap.is_some() && attempt < 3,
-                "{failures:?}"
-            );
             self.operator.empty_drives(&self.house);
             let now = self.house.now();
             for pool in &due {
@@ -181,17 +171,17 @@ impl Year {
         }
     }
 
-    /// The error names the tape.
-    fn note_what_is_too_short(&mut self, ended: &[(&str, Ended)]) {
-        for error in ended.iter().filter_map(|(_, ended)| ended.as_ref().err()) {
-            if matches!(error.cause(), Error::TapeFull | Error::DoesNotFit { .. }) {
-                let message = error.to_string();
-                let is_named = |text: &&String| message.contains(*text);
-                let text =
-                    self.truth.tapes.keys().find(is_named).expect("an error without its tape");
-                self.too_short.insert(text.clone());
-            }
+    /// True if a tape is to blame that takes less than it did when it was new. The operator reads its name in the error, and
+    /// has had enough of it.
+    fn is_of_short_tape(&mut self, error: &Error) -> bool {
+        if !matches!(error.cause(), Error::TapeFull | Error::DoesNotFit { .. }) {
+            return false;
         }
+        let message = error.to_string();
+        let is_named = |text: &&String| message.contains(*text);
+        let text = self.truth.tapes.keys().find(is_named).expect("an error without its tape");
+        self.too_short.insert(text.clone());
+        self.operator.is_short(&self.house, text)
     }
 
     /// Such a tape stays as long as its set is written, or that would have to be left.
