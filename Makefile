@@ -8,7 +8,7 @@ DIR ?= /usr/share/doc
 # Folder that the benchmark works on; by default one is collected.
 DATA ?=
 
-.PHONY: demo disaster test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-feed scale fuzz hunt faults tape-damage year model audit fmt lint build setup clean-demo
+.PHONY: demo disaster test vm crash bench bench-tape bench-crypt bench-memory bench-catalog bench-inventory bench-feed scale fuzz hunt faults tape-damage year model audit fmt lint build setup clean-demo
 
 demo: setup
 	$(CARGO) build --release --locked
@@ -88,6 +88,12 @@ CHUNKS ?= 6000000
 bench-catalog: setup
 	$(CARGO) build --release --locked -p pbs-tape --example catalog_scale
 	benches/catalog.sh $(TAPES) $(CHUNKS)
+
+# What an operator asks of a thousand cartridges: lists, contents, finding.
+bench-inventory: setup
+	$(CARGO) build --release --locked --bin capstan
+	$(CARGO) build --release --locked -p pbs-tape --example catalog_scale
+	python3 benches/inventory.py target/release/capstan target/release/examples/catalog_scale
 
 # What grows with snapshots, chunks and images; the tables of docs/scale.md. Needs 6 GB of memory.
 scale: setup

@@ -9,7 +9,7 @@ use changer::Place;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::catalog::{MediaCatalog, snapshot_list};
+use super::catalog::{MediaCatalog, SnapshotLists};
 use super::expiry::SetTimes;
 use super::inventory::{Inventory, InventoryEntry, Location, MediaStatus};
 use super::policy::PoolConfig;
@@ -319,6 +319,7 @@ pub fn media_content(
     let wanted = |wish: &Option<String>, value: &str| wish.as_deref().is_none_or(|w| w == value);
     let mut content = Vec::new();
     let mut odd = Vec::new();
+    let mut lists = SnapshotLists::new(state);
     for entry in inventory.entries() {
         let Some(set) = entry.id.assigned_set() else { continue };
         let label = &entry.id.label;
@@ -331,7 +332,7 @@ pub fn media_content(
         }
         let pool = pools.iter().find(|pool| pool.name == set.pool);
         let name = set_name(pool, &set.uuid, times.start(&set.uuid));
-        let list = match snapshot_list(state, &entry.id) {
+        let list = match lists.of(&entry.id) {
             Ok(list) => list,
             Err(e) if e.is_missing() || e.is_damaged() => {
                 odd.push(format!("tape {}: {e}", label.label_text));

@@ -34,7 +34,7 @@ pub use content::{CatalogContent, StoreContent};
 pub(crate) use content::{DigestMap, DigestSet};
 pub use file::MediaCatalog;
 pub use log::check_catalog_stream;
-pub use snapshot_list::snapshot_list;
+pub use snapshot_list::{SnapshotLists, snapshot_list};
 
 #[cfg(test)]
 mod tests;

@@ -377,3 +377,33 @@ fn an_unreadable_catalog_is_put_aside() {
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 }
+
+/// Each list was synced by itself, and the first listing of a thousand tapes took five seconds.
+#[test]
+fn many_snapshot_lists_get_their_names_together() {
+    let (folder, state) = state();
+    let mut tapes = Vec::new();
+    for number in 0..7u64 {
+        let mut media = example_media();
+        media.label.uuid = Uuid::new_v4();
+        let mut catalog = MediaCatalog::overwrite(&state, &media).unwrap();
+        let name = format!("ct/{number}/2024-01-02T03:04:05Z");
+        catalog.register_snapshot(2, snapshot_uuid(), "s", &name).unwrap();
+        catalog.commit().unwrap();
+        tapes.push((media, vec![("s".to_string(), name)]));
+    }
+    let has_list = |media: &MediaId| state.snapshot_list_file(&media.label.uuid).exists();
+    let mut lists = SnapshotLists::new(&state);
+    for (media, wanted) in &tapes {
+        assert_eq!(lists.of(media).unwrap(), *wanted);
+        assert!(!has_list(media), "a list has its name before it is durable");
+    }
+    drop(lists);
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let leftovers: Vec<_> = names.filter(|n| n.to_string_lossy().contains("index_")).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+    for (media, wanted) in &tapes {
+        assert!(has_list(media));
+        assert_eq!(snapshot_list(&state, media).unwrap(), *wanted);
+    }
+}
