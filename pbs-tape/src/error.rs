@@ -372,6 +372,14 @@ pub enum Error {
         /// The other.
         second: String,
     },
+    /// A tape that something is on was not read, for a reason that was told.
+    #[error(
+        "its archive is on tape {tape}, which was not to be had; run the same again with the tape at hand"
+    )]
+    UnreachedTape {
+        /// Label text.
+        tape: String,
+    },
     /// What the tape says about its media set contradicts the inventory.
     #[error(
         "tape {tape} does not fit its media set: {reason}; run 'tape inventory --read-all-labels' with it in the library"

@@ -76,6 +76,11 @@ impl MediaWait {
     /// Until the job is aborted, looking every 5 seconds.
     pub const FOREVER: MediaWait =
         MediaWait { retry_every: Duration::from_secs(5), give_up_after: None };
+
+    /// True if there is one try only.
+    pub fn is_none(&self) -> bool {
+        self.give_up_after == Some(Duration::ZERO)
+    }
 }
 
 /// Loads the tape `wanted`, reads its labels and, if it is encrypted, gives the drive its key: it can be read. Each time
@@ -142,7 +147,7 @@ pub fn request_media_to_write(
 }
 
 /// Where a person looks for a tape.
-fn believed(location: Option<Location>) -> Option<String> {
+pub(crate) fn believed(location: Option<Location>) -> Option<String> {
     Some(match location? {
         Location::Offline => "on a shelf (offline)".into(),
         Location::Online(changer) => format!("in library {changer}"),

@@ -21,6 +21,7 @@
 //! * [`tape_drives`] - several drives in one job
 //! * [`disaster`] - the page about disasters, done as it stands
 //! * [`tape_rescue`] - cartridges and nothing else
+//! * [`tape_restore`] - what a restore needs, and cartridges in any order
 //! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -66,6 +67,7 @@ mod tape_drives;
 mod tape_extract;
 mod tape_key;
 mod tape_rescue;
+mod tape_restore;
 mod tape_verify;
 mod tape_world;
 mod tree;

@@ -74,6 +74,7 @@ fn all() -> Vec<(Error, &'static str)> {
         ),
         (Error::DriveTwice { first: text(), second: "lto1".into() }, "object"),
         (Error::WrongMediaSet { tape: text(), reason: "no label".into() }, "object"),
+        (Error::UnreachedTape { tape: text() }, "object"),
         (Error::UnknownKey { fingerprint: text() }, "object"),
         (Error::KeyExists { fingerprint: text() }, "object"),
         (Error::KeyChanged { fingerprint: text() }, "object"),
@@ -182,6 +183,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::DriveTwice { .. }
         | Error::WrongMediaSet { .. }
         | Error::RescueKeyMissing { .. }
+        | Error::UnreachedTape { .. }
         | Error::UnknownKey { .. }
         | Error::KeyExists { .. }
         | Error::KeyChanged { .. }

@@ -251,12 +251,12 @@ pub fn media_list(
 
 /// In which slot or drive of its library each tape was when that was asked last.
 #[derive(Default)]
-struct Places {
+pub(crate) struct Places {
     statuses: BTreeMap<String, changer::Status>,
 }
 
 impl Places {
-    fn of(state: &StateDir, inventory: &Inventory) -> Places {
+    pub fn of(state: &StateDir, inventory: &Inventory) -> Places {
         let mut places = Places::default();
         for entry in inventory.entries() {
             let Location::Online(changer) = entry.location() else { continue };
@@ -269,7 +269,8 @@ impl Places {
         places
     }
 
-    fn element_of(&self, entry: &InventoryEntry) -> Option<String> {
+    /// `slot 3`, `drive 0`; `None` if it is in no library, or nobody asked that where it is.
+    pub fn element_of(&self, entry: &InventoryEntry) -> Option<String> {
         let Location::Online(changer) = entry.location() else { return None };
         match self.statuses.get(&changer)?.find(&entry.id.label.label_text)? {
             Place::Drive(drive) => Some(format!("drive {drive}")),

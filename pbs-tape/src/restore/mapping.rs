@@ -1,8 +1,11 @@
-//! Which datastore gets what: `[SOURCE=]TARGET[,…]`.
+//! Which datastore gets what: `[SOURCE=]TARGET[,…]`, and in which namespaces of it.
 
 use std::collections::BTreeMap;
 
+use datastore::Namespace;
+
 use super::SharedStore;
+use super::namespaces::NamespaceMap;
 use crate::error::{Error, Result};
 
 /// A datastore that is restored into.
@@ -19,13 +22,14 @@ pub struct Target {
 pub struct StoreMap {
     default: Option<Target>,
     by_source: BTreeMap<String, Target>,
+    namespaces: Vec<NamespaceMap>,
 }
 
 impl StoreMap {
     /// Everything goes to one datastore.
     pub fn all_to(name: &str, store: SharedStore) -> StoreMap {
         let target = Target { name: name.to_string(), store };
-        StoreMap { default: Some(target), by_source: BTreeMap::new() }
+        StoreMap { default: Some(target), ..StoreMap::default() }
     }
 
     /// Parses the text; `open` finds the datastore that a target names.
@@ -60,6 +64,48 @@ impl StoreMap {
             }
         }
         Ok(map)
+    }
+
+    /// Restores only namespaces that one of these rules reaches, and puts them where it says.
+    pub fn with_namespaces(mut self, maps: Vec<NamespaceMap>) -> Result<StoreMap> {
+        for (at, map) in maps.iter().enumerate() {
+            let bad = |reason: String| Error::BadArgument {
+                what: "namespace mapping",
+                value: format!("store={},source={}", map.store, map.source),
+                reason,
+            };
+            if self.target(&map.store).is_none() {
+                return Err(bad(format!("datastore {} is not mapped to any target", map.store)));
+            }
+            let is_same =
+                |other: &NamespaceMap| (&other.store, &other.source) == (&map.store, &map.source);
+            if maps.iter().take(at).any(is_same) {
+                return Err(bad("it is given twice".into()));
+            }
+        }
+        self.namespaces = maps;
+        Ok(self)
+    }
+
+    /// True if only chosen namespaces are restored.
+    pub fn has_namespaces(&self) -> bool {
+        !self.namespaces.is_empty()
+    }
+
+    /// The namespaces of the target that a namespace of a source datastore goes to, each once. None: it is not restored.
+    pub fn namespaces_for(&self, source: &str, namespace: &Namespace) -> Result<Vec<Namespace>> {
+        if self.namespaces.is_empty() {
+            return Ok(vec![namespace.clone()]);
+        }
+        let mut found = Vec::new();
+        let maps = self.namespaces.iter().filter(|map| map.store == source);
+        for placed in maps.filter_map(|map| map.apply(namespace)) {
+            let placed = placed?;
+            if !found.contains(&placed) {
+                found.push(placed);
+            }
+        }
+        Ok(found)
     }
 
     /// Where the data of a source datastore goes; `None`: nowhere.

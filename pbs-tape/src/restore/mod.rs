@@ -1,38 +1,53 @@
 //! Tape to datastore.
 //!
-//! Why a restored snapshot is whole: its files are unpacked into its folder (or, where its chunks come
-//! later, into a temporary one), and the manifest, which is what makes a snapshot exist, is written
+//! Why a restored snapshot is whole: its files wait in a temporary folder (`pending`) and go through the
+//! datastore's writer once its chunks are there. The manifest, which is what makes a snapshot exist, is written
 //! last, after every index and blob was found to be what the manifest says and every chunk that an
 //! index names was found in the datastore. A snapshot that lacks anything is not made visible; it is
 //! reported by name. Every chunk from tape is checked before it is stored: its CRC always, its digest
 //! unless it is encrypted.
+//!
+//! So tapes come in whatever order they can be had (`supply`), and a restore that was ended in any way goes on with the same
+//! command: snapshots that exist are left alone, chunks and files that are there are not read again (`lacking`, `list`).
 //!
 //! Damage does not end a restore. What is wrong with one file of one tape is reported at the end, and
 //! everything else is brought back: a user who restores from tape has no other copy.
 
 pub(crate) mod chunks;
 mod full;
+mod lacking;
 mod list;
 mod mapping;
+mod namespaces;
+mod pending;
+mod plan;
+mod selection;
+mod supply;
 pub(crate) mod tape_files;
 pub(crate) mod unpack;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datastore::Progress;
 use datastore::lock::SharedGuard;
+use datastore::{Digest, Progress};
 use serde::Serialize;
 use uuid::Uuid;
 
 pub use mapping::{StoreMap, Target};
 
-use crate::device::TapeDevice;
+pub use namespaces::NamespaceMap;
+pub use plan::{Needed, PlannedSnapshot, PlannedTape, RestorePlan, plan_restore};
+
 use crate::error::{Error, Result};
-use crate::loader::{MediaLoader, MediaWait, request_media};
-use crate::media::{Inventory, MediaId, StateDir};
+use crate::loader::{MediaLoader, MediaWait};
+use crate::media::set::SetCatalogs;
+use crate::media::{Inventory, MediaId, MediaSet, StateDir};
+use plan::Planner;
 
 /// What is restored, and how.
+#[derive(Clone)]
 pub struct RestoreOptions {
     /// The set.
     pub media_set: Uuid,
@@ -46,6 +61,13 @@ pub struct RestoreOptions {
     pub wait: MediaWait,
     /// How many threads check and store chunks.
     pub writers: usize,
+}
+
+impl RestoreOptions {
+    /// True if nothing was chosen.
+    fn is_whole_set(&self) -> bool {
+        self.snapshots.is_empty() && !self.stores.has_namespaces()
+    }
 }
 
 /// What a restore did.
@@ -110,8 +132,12 @@ impl RestoreReport {
     }
 
     fn failed(&mut self, progress: &dyn Progress, snapshot: &str, error: &Error) {
-        progress.warn(&format!("snapshot {snapshot} was not restored: {error}"));
-        self.snapshots_failed.push((snapshot.to_string(), error.to_string()));
+        self.refused(progress, snapshot, error.to_string());
+    }
+
+    fn refused(&mut self, progress: &dyn Progress, snapshot: &str, reason: String) {
+        progress.warn(&format!("snapshot {snapshot} was not restored: {reason}"));
+        self.snapshots_failed.push((snapshot.to_string(), reason));
     }
 
     fn damaged(&mut self, progress: &dyn Progress, error: &Error) {
@@ -135,10 +161,7 @@ pub fn run_restore(
     // it is only true under this lock.
     let _set_lock = state.lock_media_set(&options.media_set)?;
     let inventory = Inventory::load(state)?;
-    let set = inventory.media_set(&options.media_set)?;
-    if set.is_empty() {
-        return Err(Error::UnknownMediaSet { set: options.media_set });
-    }
+    let set = known_set(&inventory, &options.media_set)?;
     // And nobody may collect garbage before the snapshots are there that keep the chunks.
     let _store_locks: Vec<SharedGuard> = options
         .stores
@@ -148,18 +171,57 @@ pub fn run_restore(
         .collect::<Result<_, _>>()?;
     let job = Job { state, inventory: &inventory, options, progress };
     let mut report = RestoreReport::new(options.media_set);
-    if options.snapshots.is_empty() {
-        // What the other tapes hold comes back, but nobody may take it for everything.
-        if let Err(e) = set.require_complete() {
-            report.damaged(progress, &e);
+    // A tape or catalog that is lost costs no more than what was only there: every snapshot is checked
+    // for all its chunks before it appears.
+    let (catalogs, lacking_catalogs) = SetCatalogs::load_available(state, &inventory, &set)?;
+    // Who names snapshots gets them or is told. Else nobody may take what comes back for everything.
+    let is_chosen = !options.snapshots.is_empty();
+    if let Err(e) = set.require_complete() {
+        match is_chosen {
+            true => progress.warn(&e.to_string()),
+            false => report.damaged(progress, &e),
         }
-        let members: Vec<Uuid> = set.members().iter().copied().flatten().collect();
-        full::restore(&job, loader, &members, &mut report)?;
+    }
+    for error in lacking_catalogs.iter().filter(|_| !options.is_whole_set()) {
+        match is_chosen {
+            true => progress.warn(&error.to_string()),
+            false => report.damaged(progress, error),
+        }
+    }
+    let selection = selection::select(options, &catalogs)?;
+    report.snapshots_skipped.extend(selection.skipped.iter().cloned());
+    for (name, reason) in &selection.failed {
+        report.refused(progress, name, reason.clone());
+    }
+    let touch = |target: &Target, digest: &Digest| Ok(target.store.chunks().touch(digest)?);
+    let mut planner = Planner { job: &job, catalogs: &catalogs, unknown: Vec::new() };
+    if options.is_whole_set() {
+        let members = known_members(&set);
+        let read = plan::read_before(&job, &selection)?;
+        let stores = &options.stores;
+        let needs = lacking::lacking(&members, &catalogs, stores, &selection, &read, &touch)?;
+        planner.whole_set(&selection, &needs)?.tell(progress);
+        full::restore(&job, loader, &members, selection, needs, &mut report)?;
     } else {
-        list::restore(&job, loader, &set, &mut report)?;
+        planner.chosen(&selection, &touch, None)?.tell(progress);
+        list::restore(&job, loader, &set, &catalogs, selection.wanted, &mut report)?;
     }
     report.duration = start.elapsed();
     Ok(report)
+}
+
+/// A set that the inventory knows at least one tape of.
+fn known_set(inventory: &Inventory, uuid: &Uuid) -> Result<MediaSet> {
+    let set = inventory.media_set(uuid)?;
+    if set.is_empty() {
+        return Err(Error::UnknownMediaSet { set: *uuid });
+    }
+    Ok(set)
+}
+
+/// Its tapes that the inventory knows, in their order.
+fn known_members(set: &MediaSet) -> Vec<Uuid> {
+    set.members().iter().copied().flatten().collect()
 }
 
 struct Job<'a> {
@@ -167,29 +229,6 @@ struct Job<'a> {
     inventory: &'a Inventory,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
-}
-
-impl Job<'_> {
-    /// Loads a member of the set and compares its set label with the inventory. The tape stands at
-    /// its first data file.
-    fn load(
-        &self,
-        loader: &mut dyn MediaLoader,
-        media: &Uuid,
-        report: &mut RestoreReport,
-    ) -> Result<(MediaId, Box<dyn TapeDevice>)> {
-        let id = self.inventory.require(media)?.id.clone();
-        let text = &id.label.label_text;
-        if report.tapes.last() != Some(text) && !report.tapes.is_empty() {
-            loader.unload(None)?;
-        }
-        let (device, labels) = request_media(loader, &id.label, self.options.wait, self.progress)?;
-        check_set(&id, labels.media_set.map(|found| found.label), &self.options.media_set)?;
-        if report.tapes.last() != Some(text) {
-            report.tapes.push(text.clone());
-        }
-        Ok((id, device))
-    }
 }
 
 /// True if an error is about one tape, or about the drive while that tape was in it: the other tapes

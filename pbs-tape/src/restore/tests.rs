@@ -16,6 +16,11 @@ use crate::operations::label::barcode_label;
 use crate::testing::{World, add_snapshot, fingerprint, library, noise};
 use crate::write::{TapeBackupOptions, run_backup};
 
+mod mapping;
+mod order;
+mod plan;
+mod resume;
+
 struct Set {
     world: World,
     store: Arc<Datastore>,
@@ -284,7 +289,7 @@ fn a_torn_last_file_hides_nothing_before_it() {
         let archives = set.library.medium("T01").files()[2..].len();
         let report = set.restore(&target, &[]);
         assert!(report.damage.is_empty(), "{cut}: {:?}", report.damage);
-        assert_eq!(report.tapes, set.tapes, "{cut}: the later tapes were read");
+        assert_eq!(report.tapes.len(), set.tapes.len(), "{cut}: the later tapes were read");
         assert!(report.snapshots_restored.contains(&format!("main:{}", set.names[2])), "{cut}");
         set.library.loaded = Some("T01".into());
         let options = CatalogOptions { force: true, scan: true };

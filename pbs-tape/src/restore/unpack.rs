@@ -1,12 +1,12 @@
-//! Snapshot archives into a datastore: at once, or by way of a folder where their files wait for their chunks.
+//! Snapshot archives into a datastore, by way of a folder where their files wait for their chunks.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME, is_safe_id, qualified_name};
+use datastore::hierarchy::{ArchiveKind, MANIFEST_NAME, is_safe_id};
 use datastore::index::Index;
 use datastore::manifest::MANIFEST_FILE_BYTES_MAX;
 use datastore::snapshot::GroupWriter;
@@ -19,6 +19,9 @@ use super::Target;
 use crate::error::{Error, IoResultExt, Result};
 use crate::format::block::StreamReader;
 use crate::format::snapshot_archive::read_snapshot_files;
+
+/// So much of a file is copied at once.
+const COPY_BYTES: usize = 256 << 10;
 
 type GroupKey = (String, Namespace, BackupGroup);
 
@@ -68,26 +71,16 @@ pub(crate) fn exists(
     Ok(store.snapshot_info(namespace, snapshot.clone())?.is_some_and(|info| info.finished))
 }
 
-/// Copies the files of the archive in `stream` into the snapshot; its manifest is held back and
-/// returned.
-///
-/// The error of a file that can't be read from tape is an error of the tape; one that can't be
-/// stored is an error of the datastore.
-pub(crate) fn unpack(
-    stream: &mut StreamReader<'_>,
-    writer: &mut SnapshotWriter,
-) -> Result<Manifest> {
-    let mut manifest = None;
-    let what = qualified_name(writer.namespace(), writer.snapshot());
-    read_snapshot_files(stream, |name, _metadata, _size, content| {
-        if name == MANIFEST_NAME {
-            manifest = Some(read_manifest(content, &what)?);
-        } else {
-            writer.copy_file(name, content)?;
-        }
-        Ok(())
-    })?;
-    manifest.ok_or_else(|| Error::malformed("snapshot archive", "it has no manifest"))
+/// Why nothing can be restored to a group, if it is somebody else's. What else may be wrong with it is told when it is written to.
+pub(super) fn refusal(
+    store: &Datastore,
+    namespace: &Namespace,
+    group: &BackupGroup,
+    owner: &str,
+) -> Option<String> {
+    let found = store.owner(namespace, group).ok()?;
+    (!Datastore::is_owner(&found, owner))
+        .then(|| format!("backup group {group} belongs to {found}, not to {owner}"))
 }
 
 pub(crate) fn read_manifest(content: &mut dyn Read, what: &str) -> Result<Manifest> {
@@ -132,11 +125,25 @@ pub(crate) fn unpack_to_folder(stream: &mut StreamReader<'_>, folder: &Path) -> 
             return Err(Error::malformed("snapshot archive", format!("it holds a file '{name}'")));
         }
         let path = folder.join(name);
-        let mut file = File::create_new(&path).at(&path)?;
-        // The tape's own error is inside; it says more than that copying failed.
-        io::copy(content, &mut file)
-            .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
-        Ok(())
+        let mut file = match File::create_new(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let what = format!("it holds {name} twice");
+                return Err(Error::malformed("snapshot archive", what));
+            }
+            file => file.at(&path)?,
+        };
+        // Errors of the tape are told apart from those of the disk: the next tape would meet only the latter.
+        let mut buffer = vec![0; COPY_BYTES];
+        loop {
+            // The tape's own error is inside; it says more than that copying failed.
+            let count = content
+                .read(&mut buffer)
+                .map_err(|e| Error::malformed("snapshot archive", format!("{name}: {e}")))?;
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(());
+            };
+            file.write_all(bytes).at(&path)?;
+        }
     })
 }
 
