@@ -15,6 +15,12 @@ echo "indexes are made:"
 echo "indexes are fresh:"
 "$program" open "$folder"
 "$program" ask "$folder" 2000000
+echo "files of 10,000 snapshots on 1,000 cartridges, 10 groups of 20,000 files:"
+"$program" content "$folder/files" 1000 10
+"$program" files "$folder/files" 20000
+du -sk "$folder/files/file-lists" | awk '{ printf "{\"file_lists_mib\": %d}\n", $1 / 1024 }'
+"$program" find "$folder/files" '/var/log/17*5.log'
+"$program" find "$folder/files" '/srv/data/017/*ab.doc'
 # Without what the system keeps in memory of the indexes, where it can be made to forget.
 sync
 if { echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null; then

@@ -6,17 +6,23 @@
 //! catalog_scale open FOLDER                    opens all catalogs; makes indexes that are not fresh
 //! catalog_scale ask FOLDER LOOKUPS             opens them, then asks for known and unknown chunks
 //! catalog_scale content FOLDER TAPES SNAPSHOTS a state folder for 'tape media content'; 10 tapes a set
+//! catalog_scale files FOLDER PATHS             lists of so many files for each snapshot in it, most of them the same
+//! catalog_scale find FOLDER PATTERN            looks for files in them
 //! ```
 //!
 //! Prints what it measured as JSON. Digests are numbers stirred, so that nothing has to be kept.
 
 #![allow(clippy::print_stdout, reason = "an example prints what it measured")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Instant;
 
 use datastore::Digest;
 use pbs_tape::format::label::{MediaLabel, MediaSetLabel};
+use pbs_tape::media::file_lists::{FileLists, Group, Learned, Names};
+use pbs_tape::media::find_files::{FilePattern, find_files};
+use pbs_tape::media::listing::{ContentFilter, media_content};
 use pbs_tape::media::set::SetCatalogs;
 use pbs_tape::media::{Inventory, MediaCatalog, MediaId, StateDir};
 use uuid::Uuid;
@@ -35,8 +41,11 @@ fn main() -> Result<()> {
         ["content", folder, tapes, snapshots] => {
             content(folder, tapes.parse()?, snapshots.parse()?)
         }
+        ["files", folder, paths] => files(folder, paths.parse()?),
+        ["find", folder, pattern] => find(folder, pattern),
         _ => Err("usage: catalog_scale make FOLDER TAPES CHUNKS | open FOLDER | \
-                  ask FOLDER LOOKUPS | content FOLDER TAPES SNAPSHOTS"
+                  ask FOLDER LOOKUPS | content FOLDER TAPES SNAPSHOTS | files FOLDER PATHS | \
+                  find FOLDER PATTERN"
             .into()),
     }
 }
@@ -170,5 +179,47 @@ fn content(folder: &str, tapes: u64, snapshots: u64) -> Result<()> {
         }
         catalog.publish()?;
     }
+    Ok(())
+}
+
+fn files(folder: &str, paths: u64) -> Result<()> {
+    /// Lists that are learnt at once.
+    const PORTION: usize = 20;
+    let state = StateDir::open(folder)?;
+    let (content, _) = media_content(&state, &[], &ContentFilter::default())?;
+    let mut groups: BTreeMap<Group, Vec<i64>> = BTreeMap::new();
+    for one in content {
+        let (group, time) = Group::of(&one.store, &one.snapshot)?;
+        groups.entry(group).or_default().push(time);
+    }
+    for (group, times) in groups {
+        for portion in times.chunks(PORTION) {
+            let learned = portion.iter().map(|time| {
+                let name = |what: String| (format!("root.pxar.didx/{what}").into_bytes(), b'f');
+                let mut names: Names = (0..paths)
+                    .map(|n| name(format!("srv/data/{:03}/{:x}.doc", n % 500, stir(n))))
+                    .collect();
+                names.push(name(format!("var/log/{time}.log")));
+                (*time, Learned::Names(digest(u64::MAX, *time as u64), Some(names)))
+            });
+            FileLists::of(&state).learn(&group, learned.collect())?;
+        }
+    }
+    Ok(())
+}
+
+fn find(folder: &str, pattern: &str) -> Result<()> {
+    let state = StateDir::open(folder)?;
+    let start = Instant::now();
+    let patterns = [FilePattern::parse(pattern)?];
+    let search = find_files(&state, &[], &patterns, &[], &ContentFilter::default())?;
+    let find_s = start.elapsed().as_secs_f64();
+    println!(
+        "{{\"files\": {}, \"places\": {}, \"not_searched\": {}, \"find_s\": {find_s:.3}, \"peak_mib\": {}}}",
+        search.found.len(),
+        search.found.iter().map(|file| file.snapshots.len()).sum::<usize>(),
+        search.not_searched.len(),
+        peak_mib()
+    );
     Ok(())
 }

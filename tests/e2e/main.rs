@@ -17,6 +17,7 @@
 //! * [`drive_key`] - a key in a drive, by hand
 //! * [`mtx`] - robots: moves, mtx in its own words, records of odd ones
 //! * [`keys`] - keys: the default one, passphrases, paper, the master key
+//! * [`tape_find`] - files in snapshots on cartridges
 //! * [`tape_key`] - pools with a key
 //! * [`tape_drives`] - several drives in one job
 //! * [`disaster`] - the page about disasters, done as it stands
@@ -65,6 +66,7 @@ mod round_trip;
 mod tape;
 mod tape_drives;
 mod tape_extract;
+mod tape_find;
 mod tape_key;
 mod tape_rescue;
 mod tape_restore;

@@ -46,6 +46,7 @@ use crate::format::snapshot_archive::{
     SnapshotArchiveHeader, read_snapshot_archive_header, read_snapshot_files,
 };
 use crate::loader::{MediaLoader, MediaWait};
+use crate::media::file_lists::{NAMES_CATALOG, Names, of_catalog};
 use crate::media::set::SetCatalogs;
 use crate::media::{Inventory, Lock, PoolConfig, StateDir};
 use crate::restore::tape_files::{TapeFile, at_file};
@@ -59,8 +60,6 @@ use tapes::Tapes;
 pub use select::Lost;
 pub use tapes::TapeUse;
 
-/// Catalog of names in a snapshot.
-const NAMES_CATALOG: &str = "catalog.pcat1.didx";
 /// Longest file of a snapshot that is taken into memory: the index of an image of 1 PiB.
 const FILE_BYTES_MAX: u64 = 8 << 30;
 
@@ -164,6 +163,18 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
+/// The names of the files in a snapshot on tape.
+pub enum NamesOnTape {
+    /// It has no catalog of names.
+    NoCatalog,
+    /// They need not be read: the digest of their catalog's index is known.
+    Known(Digest),
+    /// They may be kept, with that digest.
+    Plain(Digest, Names),
+    /// They are encrypted and must not be kept in the clear. `None`: nobody had the key.
+    Encrypted(Option<Names>),
+}
+
 /// A snapshot on tape, opened.
 pub struct Extraction<'a> {
     name: String,
@@ -251,6 +262,36 @@ impl<'a> Extraction<'a> {
     /// The snapshot's manifest, which tells the key that is needed.
     pub fn manifest(&self) -> &Manifest {
         &self.snapshot.manifest
+    }
+
+    /// The names in the snapshot, from its catalog of names. One that `is_known` is not read.
+    pub fn names(
+        &mut self,
+        key: Option<Arc<CryptConfig>>,
+        is_known: &dyn Fn(&Digest) -> bool,
+    ) -> Result<NamesOnTape> {
+        use client::session::RestoreSession;
+        let wrong = |e: client::Error| failed(NAMES_CATALOG, e);
+        let Some(info) = self.snapshot.manifest.file(NAMES_CATALOG).cloned() else {
+            return Ok(NamesOnTape::NoCatalog);
+        };
+        let is_encrypted = info.crypt_mode == CryptMode::Encrypt;
+        if is_encrypted && key.is_none() {
+            return Ok(NamesOnTape::Encrypted(None));
+        }
+        if !is_encrypted && is_known(&info.csum) {
+            return Ok(NamesOnTape::Known(info.csum));
+        }
+        check_key(&*self.snapshot, Some(&info), key.as_deref()).map_err(wrong)?;
+        self.tapes.keys = key.iter().cloned().collect();
+        let index = self.snapshot.index(NAMES_CATALOG).map_err(wrong)?;
+        self.tapes.fetch(&self.snapshot.spool, &index.digests().collect())?;
+        let key = key.filter(|_| is_encrypted);
+        let names = of_catalog(select::random(&self.snapshot, NAMES_CATALOG, key)?)?;
+        Ok(match is_encrypted {
+            true => NamesOnTape::Encrypted(Some(names)),
+            false => NamesOnTape::Plain(info.csum, names),
+        })
     }
 
     /// What extracting would need. The chunks with directories are read from tape for it.
@@ -432,7 +473,7 @@ impl<'a> Extraction<'a> {
         }
         self.tapes.fetch(&self.snapshot.spool, &first)?;
         if let Some(names) = names {
-            match self.names(&names, filename, &patterns, wanted.key.clone()) {
+            match self.guide_of(&names, filename, &patterns, wanted.key.clone()) {
                 Ok(found) => guide = Some(found),
                 Err(e) => self.tapes.progress.warn(&format!("{e}; every directory is looked at")),
             }
@@ -467,7 +508,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Where the patterns lead to, from the snapshot's catalog of names.
-    fn names(
+    fn guide_of(
         &self,
         names: &datastore::manifest::FileInfo,
         filename: &str,

@@ -424,3 +424,37 @@ fn a_plan_names_the_tapes_and_extracts_nothing() {
     open.run(&wanted, ExtractTarget::Stream(&mut out)).unwrap();
     assert!(out.len() > 1_000_000);
 }
+
+/// The names in a snapshot, for the lists of files: plain ones may be kept, known ones are not read, encrypted ones need the key.
+#[test]
+fn the_names_in_a_snapshot_are_told_with_what_may_be_done_with_them() {
+    let paths = |names: Names| -> Vec<String> {
+        names.into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect()
+    };
+    let mut set = Set::new(Made::default());
+    let Ok(NamesOnTape::Plain(catalog, names)) = set.open().names(None, &|_| false) else {
+        panic!("plain names are read");
+    };
+    let names = paths(names);
+    for path in tree().keys() {
+        assert!(names.contains(&format!("root.pxar.didx/{path}")), "{path}: {names:?}");
+    }
+    assert!(names.contains(&"root.pxar.didx/home".to_string()));
+    let mut extraction = set.open();
+    let known = extraction.names(None, &|known| *known == catalog).unwrap();
+    assert!(matches!(known, NamesOnTape::Known(known) if known == catalog));
+    assert_eq!(extraction.tapes.uses[0].chunks, 0, "nothing is read for it");
+    let mut set = Set::new(Made { names: false, ..Made::default() });
+    assert!(matches!(set.open().names(None, &|_| false), Ok(NamesOnTape::NoCatalog)));
+
+    let key = Arc::new(CryptConfig::new([7; 32]).unwrap());
+    let mut set = Set::new(Made { key: Some(Arc::clone(&key)), ..Made::default() });
+    let names = set.open().names(None, &|_| false);
+    assert!(matches!(names, Ok(NamesOnTape::Encrypted(None))));
+    let Ok(NamesOnTape::Encrypted(Some(names))) = set.open().names(Some(key), &|_| true) else {
+        panic!("the key opens them");
+    };
+    assert_eq!(paths(names).len(), tree().len() + 4, "with directories and the further name");
+    let other = Arc::new(CryptConfig::new([8; 32]).unwrap());
+    assert!(set.open().names(Some(other), &|_| false).is_err());
+}

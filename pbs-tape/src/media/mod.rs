@@ -6,7 +6,8 @@
 //! * [`set`]: the tapes of one media set and their catalogs together;
 //! * [`pool`]: which tape is written next; [`policy`] and [`expiry`]: by which rules.
 //!
-//! * [`pool_status`]: what a pool will do next; [`listing`]: what there is; [`clock`]: what time it is.
+//! * [`pool_status`]: what a pool will do next; [`listing`]: what there is; [`clock`]: what time it is;
+//! * [`file_lists`]: which files are in the snapshots on tape; [`find`] and [`find_files`]: where something is.
 //!
 //! Nothing here talks to a drive. Everything can be rebuilt from the tapes themselves
 //! ([`crate::operations::catalog`]).
@@ -14,7 +15,9 @@
 pub mod catalog;
 pub mod clock;
 pub mod expiry;
+pub mod file_lists;
 pub mod find;
+pub mod find_files;
 pub mod inventory;
 pub mod listing;
 pub mod policy;

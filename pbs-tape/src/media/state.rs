@@ -154,6 +154,16 @@ impl StateDir {
         self.lock("the histories of cartridges and drives".into(), ".care", self.lock_wait)
     }
 
+    /// The lists of files in snapshots on tape, which can be read again from there.
+    pub fn file_lists_folder(&self) -> PathBuf {
+        self.path.join("file-lists")
+    }
+
+    /// Held while one of them is updated.
+    pub fn lock_file_lists(&self) -> Result<Lock> {
+        self.lock("the lists of files on tape".into(), ".file-lists", self.lock_wait)
+    }
+
     /// Held for each update of the inventory.
     pub fn lock_inventory(&self) -> Result<Lock> {
         self.lock("the tape inventory".into(), ".inventory", self.lock_wait)

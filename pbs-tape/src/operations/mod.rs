@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod clean;
 pub mod erase;
 pub mod export;
+pub mod file_lists;
 pub mod inventory;
 pub mod label;
 pub mod media;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use datastore::Namespace;
 use pbs_tape::loader::{MediaLoader, MediaWait};
+use pbs_tape::operations::file_lists::remember_files;
 use pbs_tape::write::{BufferSize, FeedReport, Rests, TapeBackupOptions, run_backup_on};
 
 use super::pool;
@@ -105,6 +106,10 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
         if let Some(error) = &stream.error {
             bar.warn(&format!("drive {} ended early: {error}", stream.drive));
         }
+    }
+    let (store, written) = (&repository.store, &report.snapshots_written);
+    if let Err(error) = remember_files(&state, store, &repository.name, written, &*bar) {
+        bar.warn(&format!("'tape find --file' will not know these snapshots: {error}"));
     }
     if args.output.output_format == OutputFormat::Text {
         let seconds = report.duration.as_secs_f64();

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pbs_tape::media::{Location, MediaStatus};
 use pbs_tape::operations::export::{ExportResult, Exported, Imported, export_set, import_all};
+use pbs_tape::operations::file_lists::forget_files;
 use pbs_tape::operations::media::{self, Moved};
 use uuid::Uuid;
 
@@ -205,7 +206,9 @@ pub fn set_status(places: &Places, args: &SetStatusArgs) -> Result<Outcome> {
 
 pub fn destroy(places: &Places, args: &DestroyArgs) -> Result<Outcome> {
     let tape = args.which.find(places)?;
-    media::destroy(&station::state(places)?, &tape, args.force)?;
+    let state = station::state(places)?;
+    media::destroy(&state, &tape, args.force)?;
+    forget_files(&state)?;
     Ok(Outcome::Complete)
 }
 
