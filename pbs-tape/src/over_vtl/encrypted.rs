@@ -488,3 +488,80 @@ fn an_encrypted_set_is_rescued_with_its_passphrase_or_its_key() {
     let mut block = vec![0; crate::format::BLOCK_BYTES];
     assert!(device.read_block(&mut block).unwrap_err().is_undecryptable());
 }
+
+/// Archives come from an encrypted set as from any other, with its key and not without; a snapshot that is encrypted itself needs its own key
+/// besides.
+#[test]
+fn archives_come_out_of_an_encrypted_set() {
+    use crate::extract::{ExtractOptions, ExtractTarget, Extraction, Wanted};
+    use datastore::CryptConfig;
+
+    let this = Encrypted::new();
+    let own_key = Arc::new(CryptConfig::new([9; 32]).unwrap());
+    let secret = noise(500, 900_000);
+    let hidden = add_encrypted_image(&this.store, &own_key, &secret);
+    let report = this.back_up().unwrap();
+    assert!(report.tapes.len() >= 2, "{report:?}");
+    let extract =
+        |name: &str, archive: &str, key: Option<&Arc<CryptConfig>>| -> crate::Result<Vec<u8>> {
+            let options = ExtractOptions {
+                wait: PATIENT,
+                spool_folder: this.world.folder.path().to_path_buf(),
+                spool_bytes_max: 64 << 20,
+            };
+            let wanted = Wanted {
+                archive: archive.into(),
+                patterns: Vec::new(),
+                range: None,
+                key: key.cloned(),
+            };
+            let (mut drive, mut out) = (this.station(), Vec::new());
+            let (state, pools) = (&this.world.state, [this.pool.clone()]);
+            let name = format!("main:{name}");
+            let open = Extraction::open(state, &mut drive, &pools, &name, &options, &Silent)?;
+            let report = open.run(&wanted, ExtractTarget::Stream(&mut out))?;
+            assert!(report.lost.is_empty(), "{report:?}");
+            Ok(out)
+        };
+    assert!(extract(&this.names[0], "etc.conf", None).unwrap() == b"configuration");
+    assert!(extract(&this.names[0], "root.pxar", None).is_err(), "chunks that are no archive");
+    assert!(extract(&hidden, "disk", Some(&own_key)).unwrap() == secret);
+    assert!(extract(&hidden, "disk", None).is_err());
+    let other = Arc::new(CryptConfig::new([8; 32]).unwrap());
+    assert!(extract(&hidden, "disk", Some(&other)).is_err());
+
+    // Without the key of the set nobody gets anything, and is told which key is lacking.
+    let keys = this.world.state.keys();
+    std::fs::remove_file(keys.folder().join("tape-encryption-keys.json")).unwrap();
+    let error = extract(&hidden, "disk", Some(&own_key)).unwrap_err();
+    assert!(error.to_string().contains(this.fingerprint()), "{error}");
+}
+
+/// A snapshot of one image, encrypted with a key; its name on tape.
+fn add_encrypted_image(
+    store: &Arc<Datastore>,
+    key: &Arc<datastore::CryptConfig>,
+    content: &[u8],
+) -> String {
+    use datastore::snapshot::{GroupWriter, SnapshotWriter};
+    use datastore::{CryptMode, DataBlob, Manifest, Namespace, SnapshotPath};
+
+    let path = SnapshotPath::new("vm/7".parse().unwrap(), 1_700_000_500).unwrap();
+    let group = GroupWriter::open(store, &Namespace::root(), path.group(), "root@pam").unwrap();
+    let writer = SnapshotWriter::begin_backup(&group, path.time()).unwrap();
+    let mut digests = Vec::new();
+    for chunk in content.chunks(65_536) {
+        // The last chunk of an image is as long as what is left.
+        let digest = key.digest(chunk);
+        allow_chunk(store, &digest);
+        let blob = DataBlob::encode(chunk, Some(&**key), false).unwrap();
+        writer.insert_chunk(&digest, &blob, chunk.len() as u64).unwrap();
+        digests.push((chunk.len() as u64, digest));
+    }
+    let mut manifest = Manifest::new(&path);
+    let info = writer.add_dynamic_index("disk.didx", &digests, CryptMode::Encrypt).unwrap();
+    manifest.add(info).unwrap();
+    manifest.sign(key).unwrap();
+    writer.finish(manifest).unwrap();
+    datastore::hierarchy::qualified_name(&Namespace::root(), &path)
+}
