@@ -95,3 +95,72 @@ fn one_drive_named_twice_is_told_and_nothing_is_taken() {
     let media = media.as_array().unwrap();
     assert!(media.iter().all(|one| one.get("media-set-uuid").is_none()), "{media:?}");
 }
+
+#[test]
+fn a_mirrored_job_writes_two_complete_sets() {
+    let rig = Rig::new();
+    rig.add_second_drive();
+    let world = &rig.world;
+    for number in 1..=4 {
+        let label = format!("AWAY0{number}L8");
+        let mut add = args!["vtl", "cartridge", "add", rig.library, label];
+        add.extend(args!["--capacity", crate::tape_world::CAPACITY]);
+        world.run(add);
+    }
+    world.run(args!["tape", "pool", "create", "away", "--drive", "lib-1"]);
+    world.run(world.tape(args!["barcode-label", "--pool", "away"]));
+    world.run(world.tape(args!["unload"]));
+    let mut backup = args!["tape", "backup", "source", "pool", "--drive", "lib-0"];
+    backup.extend(args!["--mirror", "away:lib-1", "--eject-media"]);
+    let report = world.json(backup.clone());
+    let copies = report["copies"].as_array().unwrap();
+    assert_eq!(field_of_all(&report["copies"], "pool"), ["pool", "away"]);
+    for copy in copies {
+        assert!(copy.get("error").is_none(), "{report}");
+        assert_eq!(copy["snapshots-written"].as_array().map(Vec::len), Some(4), "{report}");
+        let verified = world.json(world.tape(args!["verify", media_set(copy)]));
+        assert_eq!(verified["damage"], json!([]), "{verified}");
+        assert_eq!(verified["snapshots"].as_array().map(Vec::len), Some(4), "{verified}");
+        world.run(world.tape(args!["unload"]));
+    }
+    assert_ne!(media_set(&copies[0]), media_set(&copies[1]));
+
+    let exported = world.fast("exported");
+    let labels = rig.export_all(&exported);
+    let found = check_cartridges(&exported, &labels, rig.key());
+    assert!(found.is_none_or(|snapshots| snapshots == 8));
+
+    // One of the two does not work: the other copy is whole, and the exit code tells.
+    let mut away = args!["backup", crate::round_trip::source("d.img", &world.disk("disk.img"))];
+    away.extend(args!["--repository", "source", "--backup-id", "late"]);
+    world.run(away);
+    let fault = "always drive1 write -> write-error";
+    world.run(args!["vtl", "fault", "set", rig.library, fault]);
+    let run = world.attempt(backup);
+    assert_eq!(run.code(), Some(3), "{run}");
+    run.says(&["the copy in pool away on drive lib-1 ended early"]);
+
+    world.create_store("second");
+    let set = media_set(&copies[1]);
+    world.run(args!["vtl", "fault", "clear", rig.library]);
+    let restored = world.json(world.tape(args!["restore", set, "second"]));
+    assert_eq!(restored["snapshots-failed"], json!([]), "{restored}");
+    assert!(restored["snapshots-restored"].as_array().is_some_and(|all| all.len() >= 4));
+}
+
+#[test]
+fn what_a_mirror_needs_is_told() {
+    let rig = Rig::new();
+    let world = &rig.world;
+    let backup = |more: &[&str]| {
+        let mut backup = args!["tape", "backup", "source", "pool", "--drive", "lib-0"];
+        backup.extend(more.iter().map(|one| one.into()));
+        backup
+    };
+    world.fails(backup(&["--mirror", "away"]), &["'away'", "POOL:DRIVE"]);
+    world.fails(backup(&["--mirror", "pool:lib-0"]), &["the same drive"]);
+    rig.add_second_drive();
+    world.fails(backup(&["--mirror", "away:lib-1"]), &["no pool 'away'"]);
+    world.fails(backup(&["--mirror", "pool:lib-1"]), &["a pool of its own"]);
+    world.fails(backup(&["--drive", "lib-1", "--mirror", "pool:lib-1"]), &["--drive once"]);
+}

@@ -47,20 +47,11 @@ pub fn run_backup_on(
     let start = Instant::now();
     let [first, ..] = loaders else { return Err(Error::Unsupported("no drive was given".into())) };
     let reach = first.reach();
-    let mut online = BTreeMap::new();
+    let mut online = Online::new();
     for loader in loaders.iter_mut() {
-        if let Reach::Changer(changer) = loader.reach()
-            && !online.contains_key(&changer)
-            && let Some(texts) = loader.online_label_texts()?
-        {
-            online.insert(changer, texts);
-        }
+        look_online(&mut **loader, &mut online)?;
     }
-    if !online.is_empty() {
-        let mut configured = options.changers.clone();
-        configured.extend(online.keys().filter(|name| !options.changers.contains(name)).cloned());
-        Inventory::load(state)?.update_online(&online, &configured)?;
-    }
+    note_online(state, online, options)?;
     let groups = find_groups(store, options, progress)?;
     let pool = MediaPool::open_for_writing(state, pool, reach)?;
     let keys = loaders.first().and_then(|loader| loader.keys());
@@ -71,7 +62,35 @@ pub fn run_backup_on(
     Ok(report)
 }
 
-fn find_groups(
+/// Label texts of the tapes in each library.
+pub(super) type Online = BTreeMap<String, Vec<String>>;
+
+/// Asks the library of a drive, once.
+pub(super) fn look_online(loader: &mut dyn MediaLoader, online: &mut Online) -> Result<()> {
+    if let Reach::Changer(changer) = loader.reach()
+        && !online.contains_key(&changer)
+        && let Some(texts) = loader.online_label_texts()?
+    {
+        online.insert(changer, texts);
+    }
+    Ok(())
+}
+
+/// Records which tapes the libraries have.
+pub(super) fn note_online(
+    state: &StateDir,
+    online: Online,
+    options: &TapeBackupOptions,
+) -> Result<()> {
+    if !online.is_empty() {
+        let mut configured = options.changers.clone();
+        configured.extend(online.keys().filter(|name| !options.changers.contains(name)).cloned());
+        Inventory::load(state)?.update_online(&online, &configured)?;
+    }
+    Ok(())
+}
+
+pub(super) fn find_groups(
     store: &Datastore,
     options: &TapeBackupOptions,
     progress: &dyn Progress,

@@ -13,6 +13,7 @@ mod filters;
 mod identify;
 mod job;
 mod known;
+mod mirror;
 mod options;
 mod pool_writer;
 mod report;
@@ -23,8 +24,9 @@ mod streams;
 pub use feed::{BufferSize, ChunkOrder};
 pub use filters::GroupFilter;
 pub use job::{run_backup, run_backup_on};
+pub use mirror::{CopyTo, run_mirrored};
 pub use options::TapeBackupOptions;
-pub use report::{FeedReport, Rests, StreamReport, TapeBackupReport};
+pub use report::{CopyReport, FeedReport, MirrorReport, Rests, StreamReport, TapeBackupReport};
 
 #[cfg(test)]
 pub(crate) mod tests;

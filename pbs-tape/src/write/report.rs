@@ -40,6 +40,42 @@ pub struct TapeBackupReport {
     pub streams: Vec<StreamReport>,
 }
 
+/// What a job did that wrote several copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MirrorReport {
+    /// Each copy, in the order in which they were named.
+    pub copies: Vec<CopyReport>,
+    /// How the disk fed them.
+    pub feed: FeedReport,
+    /// How long it took.
+    #[serde(serialize_with = "seconds")]
+    pub duration: Duration,
+}
+
+/// One of several copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CopyReport {
+    /// Its pool.
+    pub pool: String,
+    /// Its drive.
+    pub drive: String,
+    /// Why it ended early, if it did. What the report says was written is on tape only as far as its catalogs tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What was done.
+    #[serde(flatten)]
+    pub report: TapeBackupReport,
+}
+
+impl MirrorReport {
+    /// True if every copy has all that was asked for.
+    pub fn is_complete(&self) -> bool {
+        self.copies.iter().all(|copy| copy.error.is_none() && copy.report.is_complete())
+    }
+}
+
 /// What one drive of several did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -201,6 +237,16 @@ impl FeedReport {
         self.readers += other.readers;
         self.buffer_bytes += other.buffer_bytes;
         self.buffer_peak_bytes += other.buffer_peak_bytes;
+    }
+
+    /// What a drive behind a queue did.
+    pub(super) fn of_drive(times: &WriterTimes) -> FeedReport {
+        FeedReport {
+            drive_rests: times.syncs.into(),
+            tape_changes: times.changes.into(),
+            drive_bytes_per_second: bytes_per_s(times.written_bytes, times.writing),
+            ..FeedReport::default()
+        }
     }
 
     pub(super) fn new(feed: &Feed<'_>, times: &WriterTimes) -> FeedReport {

@@ -532,7 +532,7 @@ fn a_tape_is_not_put_away_before_its_catalog_is_committed() {
         let mut writer = PoolWriter::new(set, 0, &mut tapes, &Silent, wait, false).unwrap();
         let digest = datastore::Digest::of(&chunks(1)[0]);
         let blob = store.chunks().read(&digest).unwrap();
-        let mut feed = One(Some(feed::FedChunk { digest, blob }));
+        let mut feed = One(Some(feed::FedChunk { digest, blob: Arc::new(blob) }));
         writer.append_chunk_archive(&mut feed, "main").unwrap();
         let mut inventory = Inventory::load(&world.state).unwrap();
         let id = inventory.find_by_label_text("T01").unwrap().unwrap().id.clone();

@@ -1,8 +1,10 @@
 //! `capstan tape backup`
 
+mod mirror;
+
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use datastore::Namespace;
 use pbs_tape::loader::{MediaLoader, MediaWait};
@@ -28,6 +30,9 @@ pub struct BackupArgs {
     /// The drive; given several times, that many write at once [default: the pool's, or the only one configured]
     #[arg(long, env = "CAPSTAN_TAPE_DRIVE", hide_env = true, value_name = "NAME")]
     drive: Vec<String>,
+    /// A second, complete copy on another drive into another pool's set; each chunk is read once
+    #[arg(long, value_name = "POOL:DRIVE", conflicts_with = "join_after")]
+    mirror: Vec<String>,
     /// With several drives: how much is written before a further one takes a cartridge [default: 0 in a new media set, else 64G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     join_after: Option<u64>,
@@ -94,7 +99,23 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
     if drives.is_empty() {
         drives.push(pool_drive);
     }
+    for copy in &args.mirror {
+        drives.push(Some(mirror::drive_of(copy)?.to_owned()));
+    }
+    if !args.mirror.is_empty() && drives.len() != args.mirror.len() + 1 {
+        bail!("--mirror writes each copy with one drive; give --drive once");
+    }
     let mut stations = station::open_all(&state, &tape, &drives, &bar)?;
+    if !args.mirror.is_empty() {
+        let job = mirror::Job {
+            state: &state,
+            tape: &tape,
+            repository: &repository,
+            options: &options,
+            bar: &bar,
+        };
+        return job.run(pool, stations, args);
+    }
     let mut loaders: Vec<&mut dyn MediaLoader> =
         stations.iter_mut().map(|station| station as &mut dyn MediaLoader).collect();
     let report = run_backup_on(&state, &repository.store, pool, &mut loaders, &options, &*bar)

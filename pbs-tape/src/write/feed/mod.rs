@@ -29,7 +29,7 @@ use datastore::{DataBlob, Datastore, Digest, Progress};
 pub use gate::{
     BUFFER_BYTES_FIRST, BufferSize, Decision, Gate, Level, Pauses, SNAPSHOTS_AHEAD_MAX, bytes_per_s,
 };
-pub use plan::{Dealer, Plan, PlannedSnapshot, SnapshotAt};
+pub use plan::{Dealer, Plan, PlannedSnapshot, Registered, SnapshotAt};
 use plan::{Position, Wanted};
 pub use readers::{READERS_MAX, ReaderCount};
 use ring::{Ended, Measured, Ring};
@@ -47,12 +47,12 @@ pub enum ChunkOrder {
 }
 
 /// A chunk on its way to the tape.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FedChunk {
     /// Its name.
     pub digest: Digest,
     /// Its file, checked.
-    pub blob: DataBlob,
+    pub blob: Arc<DataBlob>,
 }
 
 /// Where chunks for one archive come from.
@@ -86,7 +86,7 @@ pub enum Step {
     /// The set holds this snapshot already.
     Skipped,
     /// This snapshot can't be read.
-    Unreadable(SnapshotAt, Error),
+    Unreadable(Arc<SnapshotAt>, Error),
     /// The chunks of a snapshot come.
     Begin(Arc<PlannedSnapshot>),
     /// All its chunks were given out: its archive.
@@ -113,6 +113,8 @@ pub struct Feed<'a> {
     next: Option<FedChunk>,
     /// The snapshot whose chunks come, for messages.
     current: String,
+    /// Whoever takes the steps tells himself what is registered.
+    is_for_copies: bool,
 }
 
 impl<'a> Feed<'a> {
@@ -135,9 +137,22 @@ impl<'a> Feed<'a> {
             threads: Vec::new(),
             next: None,
             current: "(none)".into(),
+            is_for_copies: false,
         };
         feed.spawn(Position::START);
         feed
+    }
+
+    /// The same for several that are written behind queues: what is planned stays planned until [`Registered`] was dropped.
+    #[must_use]
+    pub fn for_copies(mut self) -> Feed<'a> {
+        self.is_for_copies = true;
+        self
+    }
+
+    /// To be dropped when all have registered the chunks of a snapshot.
+    pub fn registered(&self, snapshot: &PlannedSnapshot) -> Registered {
+        Registered::new(Arc::clone(&self.plan), snapshot.number)
     }
 
     fn spawn(&mut self, from: Position) {
@@ -203,7 +218,9 @@ impl Steps for Feed<'_> {
                         self.current = format!("{}:{}", self.plan.store_name, snapshot.at.name);
                     }
                     // Its chunks are registered: the catalogs know them.
-                    Some(Step::End(snapshot)) => self.plan.forget(snapshot.number),
+                    Some(Step::End(snapshot)) if !self.is_for_copies => {
+                        self.plan.forget(snapshot.number);
+                    }
                     _ => {}
                 }
                 Ok(step)
@@ -285,7 +302,10 @@ fn guarded(ring: &Ring<Wanted, Step>, run: impl FnOnce() -> bool) {
 fn read(store: &Datastore, reader: usize, ring: &Ring<Wanted, Step>) {
     while let Some((place, wanted)) = ring.fetch(reader) {
         let (bytes, step) = match store.chunks().read(&wanted.digest) {
-            Ok(blob) => (blob.encoded_len(), Step::Chunk(FedChunk { digest: wanted.digest, blob })),
+            Ok(blob) => {
+                let blob = Arc::new(blob);
+                (blob.encoded_len(), Step::Chunk(FedChunk { digest: wanted.digest, blob }))
+            }
             Err(e) => {
                 let error = Error::UnreadableChunk {
                     snapshot: wanted.snapshot.to_string(),

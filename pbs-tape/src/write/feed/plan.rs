@@ -111,6 +111,24 @@ pub(super) struct ChunkList {
     chunks: Vec<(Digest, u64)>,
 }
 
+/// Says that the chunks of a planned snapshot are registered, when it is dropped.
+pub struct Registered {
+    plan: Arc<Plan>,
+    snapshot: u64,
+}
+
+impl Registered {
+    pub(super) fn new(plan: Arc<Plan>, snapshot: u64) -> Registered {
+        Registered { plan, snapshot }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.plan.forget(self.snapshot);
+    }
+}
+
 /// What is to be planned.
 pub struct Plan {
     /// The datastore.
@@ -316,7 +334,7 @@ impl Plan {
                 Some(News::Snapshot(PlannedSnapshot { at, reader, number }, lists))
             }
             Ok((_, None)) => None,
-            Err(error) => Some(News::Step(Step::Unreadable(at, error))),
+            Err(error) => Some(News::Step(Step::Unreadable(Arc::new(at), error))),
         }
     }
 

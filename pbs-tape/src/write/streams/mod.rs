@@ -12,10 +12,11 @@
 
 pub mod job_set;
 pub mod queue;
+pub mod voice;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use datastore::{BackupGroup, Datastore, Namespace, Progress};
 
 use self::job_set::{JobSet, Left};
 use self::queue::{Dealt, GroupQueue};
+use self::voice::Voice;
 use super::feed::{BufferSize, Dealer, Feed, Plan};
 use super::options::TapeBackupOptions;
 use super::pool_writer::PoolWriter;
@@ -48,10 +50,13 @@ pub struct StreamsJob<'a> {
 }
 
 /// What became of a stream.
-struct Ended<'l> {
-    writer: Option<PoolWriter<'l>>,
-    report: TapeBackupReport,
-    result: Result<()>,
+pub struct Ended<'l> {
+    /// Its writer, if it came to that.
+    pub writer: Option<PoolWriter<'l>>,
+    /// What it did.
+    pub report: TapeBackupReport,
+    /// Whether it came to its end.
+    pub result: Result<()>,
 }
 
 impl StreamsJob<'_> {
@@ -81,10 +86,9 @@ impl StreamsJob<'_> {
         let stop = AtomicBool::new(false);
         let voices: Vec<Voice<'_>> = loaders
             .iter()
-            .map(|loader| Voice {
-                inner: self.progress,
-                drive: (streams > 1).then(|| loader.drive_name().to_string()),
-                stop: &stop,
+            .map(|loader| {
+                let name = (streams > 1).then(|| loader.drive_name().to_string());
+                Voice::new(self.progress, name, &stop)
             })
             .collect();
         let mut ended: Vec<Ended<'_>> = if let ([loader], [voice]) = (&mut *loaders, &*voices) {
@@ -106,10 +110,10 @@ impl StreamsJob<'_> {
             })
         };
         self.first_error(&mut ended)?;
-        self.put_cartridges_away(&mut ended)?;
+        put_cartridges_away(&self.set, self.options, self.progress, &mut ended)?;
         let mut report = TapeBackupReport::new(*self.set.uuid());
         for (voice, ended) in voices.iter().zip(ended) {
-            report.add(ended.report, voice.drive.as_deref(), ended.result.err());
+            report.add(ended.report, voice.name(), ended.result.err());
         }
         Ok(report)
     }
@@ -249,7 +253,7 @@ impl StreamsJob<'_> {
     fn give_up(&self, number: usize, left: Left, voice: &Voice<'_>, error: &Error) {
         self.set.leave(number, left);
         if is_about_the_job(error) {
-            voice.stop.store(true, Ordering::SeqCst);
+            voice.stop_all();
         }
         let groups = self.queue.leave(number);
         if self.set.is_shared() && !error.is_aborted() {
@@ -275,60 +279,65 @@ impl StreamsJob<'_> {
         }
         Ok(())
     }
+}
 
-    /// Which drive the next job uses nobody knows, and it may want any of these cartridges.
-    fn back_into_slots(&self, ended: &mut [Ended<'_>]) {
-        if !self.set.is_shared() {
-            return;
-        }
-        for one in ended.iter_mut().filter(|one| one.result.is_ok()) {
-            let Some(writer) = one.writer.as_mut().filter(|writer| writer.has_robot()) else {
-                continue;
-            };
-            if let Err(error) = writer.put_away() {
-                self.progress.warn(&error.to_string());
-            }
+/// Which drive the next job uses nobody knows, and it may want any of these cartridges.
+fn back_into_slots(set: &JobSet, progress: &dyn Progress, ended: &mut [Ended<'_>]) {
+    if !set.is_shared() {
+        return;
+    }
+    for one in ended.iter_mut().filter(|one| one.result.is_ok()) {
+        let Some(writer) = one.writer.as_mut().filter(|writer| writer.has_robot()) else {
+            continue;
+        };
+        if let Err(error) = writer.put_away() {
+            progress.warn(&error.to_string());
         }
     }
+}
 
-    fn put_cartridges_away(&self, ended: &mut [Ended<'_>]) -> Result<()> {
-        let options = self.options;
-        if !options.export_media_set && !options.eject_media {
-            self.back_into_slots(ended);
-            return Ok(());
-        }
-        for one in ended.iter_mut().filter(|one| one.result.is_ok()) {
-            if let Some(writer) = &mut one.writer {
-                if options.export_media_set { writer.put_away()? } else { writer.eject()? }
-            }
-        }
-        if !options.export_media_set {
-            return Ok(());
-        }
-        let texts: BTreeSet<String> = self.set.with_pool(|pool| {
-            let members = pool.current_set().members().iter().flatten();
-            let entries = members.filter_map(|media| pool.inventory().get(media));
-            entries.map(|entry| entry.id.label.label_text.clone()).collect()
-        });
-        for text in texts {
-            let mut is_out = false;
-            for one in ended.iter_mut() {
-                let Some(writer) = one.writer.as_mut().filter(|_| !is_out) else { continue };
-                match writer.export(&text) {
-                    Ok(found) => is_out = found,
-                    Err(error) if one.result.is_ok() => return Err(error),
-                    // What a drive that failed holds can't be had; that it failed is told.
-                    Err(error) => self.progress.warn(&error.to_string()),
-                }
-            }
-            if is_out {
-                self.progress.note(&format!("exported media '{text}'"));
-            } else {
-                self.progress.warn(&format!("export failed - media '{text}' is not online"));
-            }
-        }
-        Ok(())
+/// Where the cartridges of a set go when all has been written.
+pub fn put_cartridges_away(
+    set: &JobSet,
+    options: &TapeBackupOptions,
+    progress: &dyn Progress,
+    ended: &mut [Ended<'_>],
+) -> Result<()> {
+    if !options.export_media_set && !options.eject_media {
+        back_into_slots(set, progress, ended);
+        return Ok(());
     }
+    for one in ended.iter_mut().filter(|one| one.result.is_ok()) {
+        if let Some(writer) = &mut one.writer {
+            if options.export_media_set { writer.put_away()? } else { writer.eject()? }
+        }
+    }
+    if !options.export_media_set {
+        return Ok(());
+    }
+    let texts: BTreeSet<String> = set.with_pool(|pool| {
+        let members = pool.current_set().members().iter().flatten();
+        let entries = members.filter_map(|media| pool.inventory().get(media));
+        entries.map(|entry| entry.id.label.label_text.clone()).collect()
+    });
+    for text in texts {
+        let mut is_out = false;
+        for one in ended.iter_mut() {
+            let Some(writer) = one.writer.as_mut().filter(|_| !is_out) else { continue };
+            match writer.export(&text) {
+                Ok(found) => is_out = found,
+                Err(error) if one.result.is_ok() => return Err(error),
+                // What a drive that failed holds can't be had; that it failed is told.
+                Err(error) => progress.warn(&error.to_string()),
+            }
+        }
+        if is_out {
+            progress.note(&format!("exported media '{text}'"));
+        } else {
+            progress.warn(&format!("export failed - media '{text}' is not online"));
+        }
+    }
+    Ok(())
 }
 
 /// True for what every other stream would meet as well.
@@ -367,48 +376,5 @@ impl Dealer for StreamDealer {
     }
 }
 
-/// What one stream tells, with the name of its drive, and asks.
-struct Voice<'a> {
-    inner: &'a dyn Progress,
-    drive: Option<String>,
-    /// The whole job is to end.
-    stop: &'a AtomicBool,
-}
-
-impl Voice<'_> {
-    fn named(&self, text: &str) -> String {
-        match &self.drive {
-            Some(drive) => format!("{drive}: {text}"),
-            None => text.to_string(),
-        }
-    }
-}
-
-impl Progress for Voice<'_> {
-    fn is_aborted(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) || self.inner.is_aborted()
-    }
-
-    fn advance_bytes(&self, bytes: u64) {
-        self.inner.advance_bytes(bytes);
-    }
-
-    fn expect_bytes(&self, bytes: u64) {
-        self.inner.expect_bytes(bytes);
-    }
-
-    fn step(&self, phase: &str, done: u64, total: u64) {
-        self.inner.step(phase, done, total);
-    }
-
-    fn note(&self, text: &str) {
-        self.inner.note(&self.named(text));
-    }
-
-    fn warn(&self, text: &str) {
-        self.inner.warn(&self.named(text));
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ use crate::testing::{World, add_snapshot, fingerprint, library, noise};
 use crate::write::tests::{assert_conforming, restore_all};
 use crate::write::{TapeBackupOptions, TapeBackupReport, run_backup_on};
 
-fn within_a_minute(run: impl FnOnce() + Send + 'static) {
+pub(crate) fn within_a_minute(run: impl FnOnce() + Send + 'static) {
     let (done_in, done) = mpsc::channel();
     let thread = thread::spawn(move || {
         run();
