@@ -439,7 +439,7 @@ impl<'a> PoolWriter<'a> {
     }
 
     /// After an error: has the robot take the tape out of the drive, if it can, for another drive to go on with it.
-    pub fn take_out(&mut self) -> Result<()> {
+    fn take_out(&mut self) -> Result<()> {
         let device = self.loaded.take().map(|tape| tape.device);
         if !self.has_robot() {
             return Ok(());

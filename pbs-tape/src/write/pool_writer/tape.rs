@@ -66,10 +66,20 @@ impl PoolWriter<'_> {
             let is_loaded = match loaded {
                 Ok(is_loaded) => is_loaded,
                 Err(error) => {
-                    // Alone, the next job tries it again; beside others, they go on without it.
-                    if self.set.is_shared() && origin != TapeOrigin::Current && !self.label_begun {
-                        self.left = Left::Failed;
-                        set.give_back(&turn, self.stream, before)?;
+                    // Alone, the next job tries it again. Beside others, they go on without it, or, if it may have got
+                    // its label, with it: decided before anybody else's turn, or they would pass it over.
+                    if self.set.is_shared() {
+                        if origin != TapeOrigin::Current && !self.label_begun {
+                            self.left = Left::Failed;
+                            set.give_back(&turn, self.stream, before)?;
+                        } else if self.left == Left::Unlabelled {
+                            if let Err(error) = self.take_out() {
+                                self.progress.warn(&format!(
+                                    "tape {text} can't be taken out for another drive: {error}"
+                                ));
+                            }
+                            set.leave(self.stream, Left::Unlabelled);
+                        }
                     }
                     return Err(error);
                 }

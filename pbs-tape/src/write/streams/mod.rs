@@ -216,13 +216,6 @@ impl StreamsJob<'_> {
                 let _ = writer.commit();
                 stream.note_committed(&writer);
             }
-            // The set can only go on with this tape, in another drive.
-            if self.set.is_shared()
-                && writer.left() == Left::Unlabelled
-                && let Err(error) = writer.take_out()
-            {
-                voice.warn(&format!("its tape can't be taken out for another drive: {error}"));
-            }
             self.give_up(number, writer.left(), voice, error);
         }
         report = stream.report;
