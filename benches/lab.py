@@ -80,7 +80,7 @@ class Bench:
         spread = f"{min(seconds):.2f}-{max(seconds):.2f} s"
         print(f"{row['name']:<24}{row['ours']:>9} MB/s   {row['peer']:<34}{row['peer_value']:>9} MB/s"
               f"   x{row['ratio']:<7}{'' if target is None else f'<= {target}':<8}{verdict:<8}{spread}"
-              f", {row['cores_at_400_mb_s']} cores at 400 MB/s", flush=True)
+              f", cores at 400 MB/s: {row['cores_at_400_mb_s']}, the peer {row['peer_cores_at_400_mb_s']}", flush=True)
 
 
 def medians(pairs):

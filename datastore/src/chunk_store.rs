@@ -407,6 +407,12 @@ impl ChunkStore {
         })
     }
 
+    /// The next reader of a chunk gets it from the disk and not from memory, where the system can be told so. For
+    /// measurements: nothing depends on it, and that there is no such chunk is told to who reads it.
+    pub fn forget_cached(&self, digest: &Digest) {
+        let _only_slower = self.storage.forget_cached(&self.path(digest));
+    }
+
     /// Length and inode number of a chunk's file, `None` if it is missing. In the order of their inode numbers chunks lie on
     /// the disk, roughly.
     pub fn meta(&self, digest: &Digest) -> Option<Meta> {

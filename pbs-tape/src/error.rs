@@ -585,6 +585,26 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A benchmark must not write over this tape.
+    #[error(
+        "tape {tape} is not written over: {reason}; name one that is blank, or labelled and in no media set"
+    )]
+    BenchmarkRefused {
+        /// Its label text.
+        tape: String,
+        /// Why not.
+        reason: String,
+    },
+    /// What a benchmark had written did not come back as it was.
+    #[error(
+        "tape {tape}: block {block} came back as another one than was written; trust neither drive nor tape"
+    )]
+    BenchmarkReadBack {
+        /// Its label text.
+        tape: String,
+        /// Number of the block from the beginning of the tape.
+        block: u64,
+    },
     /// This is not possible with this drive or configuration.
     #[error("{0}")]
     Unsupported(String),

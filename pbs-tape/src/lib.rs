@@ -15,12 +15,14 @@
 //! * [`loader`] and [`station`]: bringing the right tape into the drive;
 //! * [`mod@write`] and [`mod@restore`]: datastore to tape and back; [`mod@verify`]: is what is on tape still right;
 //! * [`mod@extract`]: files straight from tape;
+//! * [`benchmark`]: how fast disk and drive are;
 //! * [`mod@rescue`]: everything that can be read of whatever tapes there are, with nothing else at hand;
 //! * [`labels_on_paper`]: bar codes to stick on cartridges;
 //! * [`operations`]: one file an operation, as a command line or a server calls it.
 //!
 //! Everything in the state directory can be rebuilt from the tapes. The crate prints nothing.
 
+pub mod benchmark;
 pub mod care;
 mod chunk_workers;
 pub mod device;

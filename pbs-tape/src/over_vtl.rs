@@ -49,7 +49,7 @@ fn make_library(world: &World, cartridges: u16, capacity_bytes: u64) -> (Library
     (Library::create(&dir, &options).unwrap(), dir)
 }
 
-fn station(world: &World, dir: &Path) -> DriveStation {
+pub(crate) fn station(world: &World, dir: &Path) -> DriveStation {
     let address = |unit| Address::Vtl { dir: dir.to_path_buf(), unit };
     let config = DriveConfig {
         name: "drive0".into(),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod barcode_sheet;
+mod benchmark;
 mod care;
 mod changer;
 mod configured;
@@ -55,6 +56,7 @@ pub enum TapeCommand {
     Status(station::StatusArgs),
     Clean(station::CleanArgs),
     Backup(backup::BackupArgs),
+    Benchmark(benchmark::BenchmarkArgs),
     Restore(restore::RestoreArgs),
     Verify(verify::VerifyArgs),
     Extract(extract::ExtractArgs),
@@ -85,6 +87,7 @@ pub fn run(places: &Places, command: &TapeCommand) -> Result<Outcome> {
         TapeCommand::Status(args) => station::status(places, args),
         TapeCommand::Clean(args) => station::clean(places, args),
         TapeCommand::Backup(args) => backup::run(places, args),
+        TapeCommand::Benchmark(args) => benchmark::run(places, args),
         TapeCommand::Restore(args) => restore::run(places, args),
         TapeCommand::Verify(args) => verify::run(places, args),
         TapeCommand::Extract(args) => extract::run(places, args),

@@ -23,6 +23,7 @@
 //! * [`disaster`] - the page about disasters, done as it stands
 //! * [`tape_rescue`] - cartridges and nothing else
 //! * [`tape_restore`] - what a restore needs, and cartridges in any order
+//! * [`tape_feed`] - how a drive is fed, and what measures it
 //! * [`tape_verify`] - cartridges that are verified
 //! * [`property`] - any tree comes back as it was
 //! * [`prune`] - pruning, its simulation, and what is verified
@@ -66,6 +67,7 @@ mod round_trip;
 mod tape;
 mod tape_drives;
 mod tape_extract;
+mod tape_feed;
 mod tape_find;
 mod tape_key;
 mod tape_rescue;

@@ -118,6 +118,8 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::MissingChunks { snapshot: text(), missing: 7, first: "00".into() }, "object"),
         (Error::VerificationFailed { set: id, findings: 7, first: "a block".into() }, "00000000-"),
         (Error::NotAllVerified { set: id, first: "T02 was not there".into() }, "00000000-"),
+        (Error::BenchmarkRefused { tape: text(), reason: "it is needed".into() }, "object"),
+        (Error::BenchmarkReadBack { tape: text(), block: 7 }, "object"),
         (Error::Aborted, "aborted"),
     ];
     for kind in [
@@ -196,6 +198,8 @@ fn is_listed(error: &Error) -> bool {
         | Error::DoesNotFit { .. }
         | Error::BadAppendPosition { .. }
         | Error::UnreadableChunk { .. }
+        | Error::BenchmarkRefused { .. }
+        | Error::BenchmarkReadBack { .. }
         | Error::FeedEnded { .. }
         | Error::MissingChunks { .. }
         | Error::VerificationFailed { .. }

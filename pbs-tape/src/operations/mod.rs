@@ -51,7 +51,7 @@ fn lock_pool_and_set(state: &StateDir, id: &MediaId) -> Result<(Lock, Option<Loc
     }
 }
 
-fn media_id(labels: &Labels) -> MediaId {
+pub(crate) fn media_id(labels: &Labels) -> MediaId {
     MediaId {
         label: labels.media.clone(),
         media_set_label: labels.media_set.as_ref().map(|found| found.label.clone()),

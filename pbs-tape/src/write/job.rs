@@ -90,7 +90,8 @@ pub(super) fn note_online(
     Ok(())
 }
 
-pub(super) fn find_groups(
+/// The groups that a job with these options goes over, in its order.
+pub(crate) fn find_groups(
     store: &Datastore,
     options: &TapeBackupOptions,
     progress: &dyn Progress,

@@ -23,10 +23,14 @@ mod streams;
 
 pub use feed::{BufferSize, ChunkOrder};
 pub use filters::GroupFilter;
+pub(crate) use job::find_groups;
 pub use job::{run_backup, run_backup_on};
+pub(crate) use known::Known;
 pub use mirror::{CopyTo, run_mirrored};
-pub use options::TapeBackupOptions;
+pub use options::{TapeBackupOptions, buffer_bytes_max};
+pub(crate) use report::WriterTimes;
 pub use report::{CopyReport, FeedReport, MirrorReport, Rests, StreamReport, TapeBackupReport};
+pub(crate) use streams::queue::{Dealt, DealtGroup};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -60,9 +60,7 @@ impl TapeBackupOptions {
             export_media_set: false,
             chunk_order: ChunkOrder::default(),
             readers: None,
-            buffer: BufferSize::UpTo(buffer_limit(
-                std::fs::read_to_string("/proc/meminfo").ok().as_deref(),
-            )),
+            buffer: BufferSize::UpTo(buffer_bytes_max()),
             join_after_bytes: None,
             wait: MediaWait::NONE,
             changers: Vec::new(),
@@ -73,6 +71,11 @@ impl TapeBackupOptions {
     pub(super) fn with_namespaces(&self) -> bool {
         !self.namespace.is_root() || self.max_depth != Some(0)
     }
+}
+
+/// The limit of a buffer of automatic size on this machine now.
+pub fn buffer_bytes_max() -> u64 {
+    buffer_limit(std::fs::read_to_string("/proc/meminfo").ok().as_deref())
 }
 
 /// The limit for a machine with this `/proc/meminfo`.

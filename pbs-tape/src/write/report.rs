@@ -249,7 +249,8 @@ impl FeedReport {
         }
     }
 
-    pub(super) fn new(feed: &Feed<'_>, times: &WriterTimes) -> FeedReport {
+    /// Of a feed, and of a writer that took so long.
+    pub(crate) fn new(feed: &Feed<'_>, times: &WriterTimes) -> FeedReport {
         feed.measured(|gate, readers, buffer_peak_bytes| FeedReport {
             disk_rests: gate.rests().into(),
             drive_rests: times.syncs.into(),

@@ -52,3 +52,14 @@ fn a_disk_that_pauses_does_not_stop_the_drive() {
     assert!(without.back_hitches >= 16, "{without:?}");
     assert!(with.back_hitches * 4 <= without.back_hitches, "{with:?} {without:?}");
 }
+
+/// A disk that outruns the drive is not waited for, and what it gives beside the drive fills the buffer for its pauses.
+#[test]
+fn a_disk_that_outruns_the_drive_fills_the_buffer_while_it_streams() {
+    let ssd = disk("SSD 700 MB/s, 6 s away");
+    let without = run(ssd, None, 400);
+    let with = run(ssd, Some(BufferSize::UpTo(4 * GIB)), 400);
+    assert!(without.back_hitches >= 14, "{without:?}");
+    assert!(with.back_hitches * 3 <= without.back_hitches, "{with:?} {without:?}");
+    assert!(with.mb_per_s() > without.mb_per_s(), "{with:?} {without:?}");
+}

@@ -165,12 +165,12 @@ pub fn run(places: &Places, args: &BackupArgs) -> Result<Outcome> {
 }
 
 /// How many threads read: as asked, else as configured; `None`: by measurement.
-fn readers(asked: Option<usize>, config: &FeedConfig) -> Option<usize> {
+pub fn readers(asked: Option<usize>, config: &FeedConfig) -> Option<usize> {
     asked.or(config.readers).map(|readers| readers.clamp(1, 32))
 }
 
 /// How large the buffer is: as asked, else as configured; `None`: by measurement.
-fn buffer(asked: Option<u64>, config: &FeedConfig) -> Result<Option<u64>> {
+pub fn buffer(asked: Option<u64>, config: &FeedConfig) -> Result<Option<u64>> {
     if asked.is_some() {
         return Ok(asked);
     }
@@ -179,7 +179,7 @@ fn buffer(asked: Option<u64>, config: &FeedConfig) -> Result<Option<u64>> {
 }
 
 /// How the drive was fed, in a line.
-fn feed_text(feed: &FeedReport) -> String {
+pub fn feed_text(feed: &FeedReport) -> String {
     let rests = |what: &str, rests: Rests| {
         format!("{what} {} ({:.1} s)", rests.count, rests.time.as_secs_f64())
     };

@@ -15,6 +15,8 @@
 //! A disk that has just given more than any drive takes ([`OUTRUN_BYTES_PER_S`]) needs no buffer: the drive begins at once, and an empty
 //! buffer is no rest. What such a disk gives beside fills the buffer for its pauses. A pause counts against it while it lasts, so that a disk
 //! that stands still outruns nobody; one that was taken for fast because its first files lay in memory costs one rest more.
+//! Behind such a disk a buffer of automatic size begins at [`BUFFER_BYTES_OUTRUN`] and grows with what the drive has taken, because memory that is touched for the
+//! first time costs a short job more than reading does; the first rest gives it its full size.
 //!
 //! A wrong measurement rights itself: with too low a pace the buffer fills to the high mark, with too high a one
 //! it comes to the low mark. A buffer whose size was not chosen by an operator begins at [`BUFFER_BYTES_FIRST`], which covers
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 /// What a buffer of automatic size begins with.
 pub const BUFFER_BYTES_FIRST: u64 = 1 << 30;
+/// And behind a disk that outruns the drive, with this; it is a quarter of what the drive has taken from then on.
+pub const BUFFER_BYTES_OUTRUN: u64 = 128 << 20;
 /// Snapshots, opened and locked, that may wait for the drive.
 pub const SNAPSHOTS_AHEAD_MAX: usize = 64;
 /// The drive is given so much more than its slowest speed, in percent, so that its buffer never runs dry by rounding.
@@ -92,6 +96,10 @@ enum State {
 pub struct Gate {
     capacity: u64,
     capacity_max: u64,
+    /// What the capacity grows to with what is taken; less only behind a disk that outruns the drive.
+    capacity_full: u64,
+    taken_bytes: u64,
+    is_automatic: bool,
     state: State,
     /// Slowest speed of the drive with its tape in bytes a second.
     drive_slowest: Option<u64>,
@@ -110,6 +118,9 @@ impl Gate {
         Gate {
             capacity: capacity.max(1),
             capacity_max: capacity_max.max(1),
+            capacity_full: capacity.max(1),
+            taken_bytes: 0,
+            is_automatic: matches!(size, BufferSize::UpTo(_)),
             state: State::Filling,
             drive_slowest: None,
             paced_until: Duration::ZERO,
@@ -165,12 +176,21 @@ impl Gate {
             State::Open if is_low && !level.is_final && !is_enough => {
                 self.state = State::Resting { since: now };
                 self.rests.count += 1;
-                self.capacity = self.capacity.saturating_mul(2).min(self.capacity_max);
+                self.capacity_full = match self.capacity < self.capacity_full {
+                    true => self.capacity_full,
+                    false => self.capacity_full.saturating_mul(2).min(self.capacity_max),
+                };
+                self.capacity = self.capacity_full;
                 return Decision::Rest;
             }
             State::Open => {}
             State::Filling | State::Resting { .. } if !is_enough => return Decision::Rest,
-            State::Filling => self.open(now),
+            State::Filling => {
+                if !is_high && self.is_automatic {
+                    self.capacity = self.capacity.min(BUFFER_BYTES_OUTRUN);
+                }
+                self.open(now);
+            }
             State::Resting { since } => {
                 self.rests.time += now.saturating_sub(since);
                 self.open(now);
@@ -186,6 +206,8 @@ impl Gate {
 
     /// A piece of so many bytes goes to the drive.
     pub fn took(&mut self, now: Duration, bytes: u64, level: Level) {
+        self.taken_bytes = self.taken_bytes.saturating_add(bytes);
+        self.capacity = self.capacity.max(self.capacity_full.min(self.taken_bytes / 4));
         let Some(pace) = self.pace(level) else {
             self.paced_until = now;
             return;
@@ -380,7 +402,7 @@ mod tests {
         assert_eq!(gate.rests().count, 0);
         // It stands still: as any other.
         assert_eq!(gate.decide(Duration::from_millis(400), level(0)), Decision::Rest);
-        assert_eq!((gate.rests().count, gate.capacity()), (1, 2 << 30));
+        assert_eq!((gate.rests().count, gate.capacity()), (1, 1 << 30));
         // It is back: what it did not give meanwhile must have passed before it counts again.
         gate.arrived(seconds(5), 4 << 20, true);
         assert_eq!(gate.decide(seconds(5), level(4 << 20)), Decision::Rest);
@@ -388,7 +410,29 @@ mod tests {
         assert_eq!(gate.decide(Duration::from_millis(5_136), level(72 << 20)), Decision::Rest);
         fast(&mut gate, 5_136);
         assert_eq!(gate.decide(Duration::from_millis(5_272), level(140 << 20)), Decision::Go);
-        assert_eq!(gate.rests().count, 1);
+        assert_eq!((gate.rests().count, gate.capacity()), (1, 1 << 30));
+    }
+
+    #[test]
+    fn behind_a_fast_disk_the_buffer_grows_with_what_the_drive_takes() {
+        let opened = |size| {
+            let mut gate = Gate::new(size);
+            for piece in 1..=17 {
+                gate.arrived(Duration::from_millis(piece * 8), 4 << 20, true);
+            }
+            assert_eq!(gate.decide(Duration::from_millis(136), level(68 << 20)), Decision::Go);
+            gate
+        };
+        let mut gate = opened(BufferSize::UpTo(4 << 30));
+        let mut sizes = Vec::new();
+        for _ in 0..6 {
+            sizes.push(gate.capacity() >> 20);
+            gate.took(Duration::from_millis(140), 1 << 30, level(68 << 20));
+        }
+        assert_eq!(sizes, [128, 256, 512, 768, 1024, 1024]);
+        // Sizes that were chosen, and such that are smaller, stay.
+        assert_eq!(opened(BufferSize::Fixed(1 << 30)).capacity(), 1 << 30);
+        assert_eq!(opened(BufferSize::UpTo(64 << 20)).capacity(), 64 << 20);
     }
 
     #[test]

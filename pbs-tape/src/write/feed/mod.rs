@@ -31,7 +31,7 @@ pub use gate::{
 };
 pub use plan::{Dealer, Plan, PlannedSnapshot, Registered, SnapshotAt};
 use plan::{Position, Wanted};
-pub use readers::{READERS_MAX, ReaderCount};
+pub use readers::{READERS_MAX, ReaderCount, pays};
 use ring::{Ended, Measured, Ring};
 
 use crate::error::{Error, Result};

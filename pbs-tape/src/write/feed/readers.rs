@@ -66,7 +66,7 @@ impl ReaderCount {
         let rate = bytes_per_s(self.window_bytes, self.window_time).unwrap_or(0);
         (self.window_bytes, self.window_time) = (0, Duration::ZERO);
         match self.best {
-            Some((best, before)) if rate < before.saturating_add(before / 10) => {
+            Some((best, before)) if !pays(before, rate) => {
                 self.active = best;
                 self.is_decided = true;
             }
@@ -77,6 +77,11 @@ impl ReaderCount {
             }
         }
     }
+}
+
+/// True if twice as many readers bring enough more: a tenth.
+pub fn pays(before: u64, rate: u64) -> bool {
+    rate >= before.saturating_add(before / 10)
 }
 
 #[cfg(test)]
