@@ -7,13 +7,21 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use datastore::progress::Silent;
+use pbs_tape::device::{LtoTape, TapeDevice};
+use pbs_tape::drive::Drive;
+use pbs_tape::format::{BLOCK_BYTES, BlockRead, BlockSource as _};
+use pbs_tape::keys::{KeyStore, drive_key_of_set};
+use pbs_tape::loader::read_tape_labels;
+use scsi::VtlUnit;
 use serde_json::Value;
 
 use crate::round_trip::source;
 use crate::tape_world::Rig;
 use crate::tree::{bytes, one_of_everything, write};
-use crate::world::{World, external};
+use crate::world::{World, external, text};
 
 /// What a checker run said: its findings, and the summary at the end.
 struct Findings {
@@ -105,6 +113,7 @@ fn a_media_set_is_as_the_formats_say() {
     let found = check(&checker, [arguments.clone(), args!["--key", rig.key()]].concat());
     found.only_warns_of(&[]);
     assert_eq!(found.summary["cartridges"].as_u64(), Some(labels.len() as u64));
+    assert!(labels.len() >= 2, "the set spans cartridges: {labels:?}");
     assert_eq!((&found.summary["sets"], &found.summary["snapshots"]), (&1.into(), &5.into()));
     check(&checker, arguments);
 
@@ -130,6 +139,78 @@ fn a_media_set_is_as_the_formats_say() {
     rig.world.create_store("second");
     rig.world.run(rig.world.tape(args!["restore", set, "second"]));
     let store = rig.world.fast("second");
+    let found = check(&checker, args!["datastore", store, "--key", rig.key()]);
+    found.only_warns_of(&["stray"]);
+    assert_eq!(found.summary["snapshots"], 5, "{}", found.text);
+}
+
+/// Writes the files of the cartridge in a drive as the drive delivers them, with the key of its set.
+fn export_decrypted(library: &Path, keys: &KeyStore, out: &Path) {
+    std::fs::create_dir_all(out).unwrap();
+    let drive = Drive::open(vtl::open_unit(library, VtlUnit::Drive(0)).unwrap()).unwrap();
+    let mut tape = LtoTape::new(drive, Arc::new(Silent));
+    let set = read_tape_labels(&mut tape).unwrap().unwrap().media_set.unwrap().label;
+    let name = set.encryption_key_fingerprint.unwrap().parse().unwrap();
+    let key = keys.key(name).unwrap().unwrap();
+    tape.rewind().unwrap();
+    tape.set_key(&drive_key_of_set(&key, &set.uuid).unwrap()).unwrap();
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut file = Vec::new();
+    let mut number = 0;
+    loop {
+        match tape.read_block(&mut block).unwrap() {
+            BlockRead::Block { bytes } => file.extend_from_slice(&block[..bytes]),
+            BlockRead::Filemark => {
+                write(out.join(format!("{number:05}.blocks")), &file);
+                file.clear();
+                number += 1;
+            }
+            BlockRead::EndOfData => break,
+        }
+    }
+    assert!(number > 3 && file.is_empty(), "{number} files");
+}
+
+/// A set over several cartridges that the drive encrypted, with snapshots in namespaces and catalogs; and what a rescue
+/// makes of it.
+#[test]
+fn an_encrypted_media_set_and_its_rescue_are_as_the_formats_say() {
+    let Some(checker) = checker() else { return };
+    let mut rig = Rig::new();
+    let password = rig.world.disk("password");
+    write(&password, "in the safe\n");
+    let mut create = args!["tape", "key", "create", "--kdf", "pbkdf2"];
+    create.extend(args!["--password-file", password]);
+    rig.world.run(create);
+    let key = text(&rig.world.json(args!["tape", "key", "list"])[0]["fingerprint"]);
+    rig.world.run(args!["tape", "pool", "update", "pool", "--encrypt", key]);
+    rig.to_tape();
+    rig.change_and_back_up();
+    rig.to_tape();
+    let world = &rig.world;
+    let used = world.json(args!["tape", "key", "show", key])["media"].clone();
+    let used: Vec<String> = used.as_array().unwrap().iter().map(text).collect();
+    assert!(used.len() >= 2, "the set spans cartridges: {used:?}");
+    let keys = KeyStore::at(&world.config);
+    let mut arguments = args!["tape"];
+    for label in &used {
+        let out = world.fast(format!("decrypted-{label}"));
+        world.run(world.tape(args!["load-media", label]));
+        export_decrypted(&rig.library, &keys, &out);
+        arguments.push(out.into_os_string());
+    }
+    world.run(world.tape(args!["unload"]));
+    let found = check(&checker, [arguments, args!["--key", rig.key()]].concat());
+    found.only_warns_of(&[]);
+    assert_eq!(found.summary["cartridges"].as_u64(), Some(used.len() as u64));
+    assert_eq!((&found.summary["sets"], &found.summary["snapshots"]), (&1.into(), &5.into()));
+
+    let dir = world.fast("rescue");
+    let address = |unit: &str| format!("vtl:{}#{unit}", rig.library.display());
+    let mut rescue = args!["tape", "rescue", dir, "--drive", address("drive0")];
+    rescue.extend(args!["--changer", address("changer"), "--password-file", password]);
+    World::new().run(rescue);
+    let store = dir.join("datastore/source");
     let found = check(&checker, args!["datastore", store, "--key", rig.key()]);
     found.only_warns_of(&["stray"]);
     assert_eq!(found.summary["snapshots"], 5, "{}", found.text);

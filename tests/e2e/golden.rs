@@ -533,6 +533,32 @@ fn the_reference_tapes_are_inventoried_catalogued_and_restored() {
     assert_eq!(found, BTreeMap::from([(name.to_owned(), wanted[name].clone())]));
 }
 
+/// The reference's tapes are sound to a verification, and come back without anything that knows them.
+#[test]
+fn the_reference_tapes_are_verified_and_rescued() {
+    let Some(golden) = golden() else { return };
+    let mut world = World::new();
+    world.set_env("TZ", "UTC");
+    import_tapes(&world, &golden);
+    let wanted = wanted_snapshots(&golden.join("tape/restored.read.jsonl"));
+    let set = read_text(golden.join("tape/media-set-uuid")).trim().to_owned();
+    world.run(world.tape(args!["inventory", "--read-labels", "--catalog"]));
+    let report = world.json(world.tape(args!["verify", set]));
+    let states = report["snapshots"].as_array().unwrap().iter().map(|one| &one["state"]);
+    assert_eq!(states.filter(|state| **state == "ok").count(), wanted.len(), "{report}");
+    assert_eq!(report["damage"], serde_json::json!([]), "{report}");
+
+    let dir = world.fast("rescue");
+    let address = |unit: &str| format!("vtl:{}#{unit}", world.fast("lib.vtl").display());
+    let mut rescue = args!["tape", "rescue", dir, "--drive", address("drive0")];
+    rescue.extend(args!["--changer", address("changer"), "--owner", "root@pam"]);
+    World::new().run(rescue);
+    let store = dir.join("datastore/golden");
+    world.run(args!["datastore", "create", "rescued", store, "--reuse-datastore"]);
+    assert_eq!(found_snapshots(&world, "rescued"), wanted);
+    assert_eq!(verify_with_key(&world, &golden, "rescued"), wanted.len());
+}
+
 /// A set that the reference began goes on under Capstan.
 #[test]
 fn a_set_of_the_reference_is_continued() {
