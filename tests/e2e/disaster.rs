@@ -204,6 +204,9 @@ fn the_page_about_disasters_is_followed_as_it_stands() {
     let store = dir.join("datastore/source").display().to_string();
     rig.check_tree(&store, "", ALPHA_2);
 
+    one.follow(&["rescue-files"], &incomplete);
+    assert!(dir.join("files/source").join(ALPHA_2).join("root.pxar/docs").is_dir());
+
     eprintln!("== The cartridge is read by another drive: the same command brings the rest\n");
     flip(&log);
     let all =

@@ -17,7 +17,7 @@ use datastore::{CryptConfig, Digest, Progress};
 use super::output::Written;
 use super::select::{Lost, failed};
 use super::snapshot::TapeSnapshot;
-use super::tapes::Tapes;
+use super::spool::Fetch;
 use crate::error::{Error, IoResultExt, Result};
 use crate::loader::check_abort;
 
@@ -25,13 +25,13 @@ use crate::loader::check_abort;
 const FILL_SHARE: u64 = 2;
 
 /// Takes bytes in order.
-pub(super) enum Sink<'a> {
+pub(crate) enum Sink<'a> {
     Stream(&'a mut dyn Write),
     File(NewFile),
 }
 
 /// A file that appears when it is whole.
-pub(super) struct NewFile {
+pub(crate) struct NewFile {
     file: File,
     temp: PathBuf,
     path: PathBuf,
@@ -111,7 +111,7 @@ impl Sink<'_> {
 }
 
 /// A small file.
-pub(super) fn blob(
+pub(crate) fn blob(
     snapshot: &TapeSnapshot,
     name: &str,
     key: Option<&CryptConfig>,
@@ -127,9 +127,9 @@ pub(super) fn blob(
 }
 
 /// A range of an archive that is listed in an index.
-pub(super) fn range(
+pub(crate) fn range(
     snapshot: &Arc<TapeSnapshot>,
-    tapes: &mut Tapes<'_>,
+    source: &mut dyn Fetch,
     name: &str,
     key: Option<Arc<CryptConfig>>,
     range: Option<Range<u64>>,
@@ -163,7 +163,7 @@ pub(super) fn range(
             break;
         }
         let digests: BTreeSet<Digest> = batch.iter().map(|entry| entry.digest).collect();
-        tapes.fetch(&snapshot.spool, &digests)?;
+        source.fetch(&snapshot.spool, &digests)?;
         for entry in &batch {
             check_abort(progress)?;
             let from = range.start.max(entry.start);

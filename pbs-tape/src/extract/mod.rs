@@ -18,11 +18,11 @@
 
 mod archive_search;
 mod file_blocks;
-mod image;
-mod output;
-mod select;
-mod snapshot;
-mod spool;
+pub(crate) mod image;
+pub(crate) mod output;
+pub(crate) mod select;
+pub(crate) mod snapshot;
+pub(crate) mod spool;
 mod tapes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ use crate::verify::VerifyScope;
 use output::{Source, Written};
 use select::{Guide, TapeArchive, failed, is_selected};
 use snapshot::TapeSnapshot;
-use spool::Spool;
+use spool::{Fetch as _, Spool};
 use tapes::Tapes;
 
 pub use select::Lost;
@@ -458,7 +458,7 @@ impl<'a> Extraction<'a> {
         }
         let patterns = PatternList::parse(&wanted.patterns, Effect::Include)
             .map_err(|e| failed(filename, e))?;
-        let payload = self.payload_of(filename)?;
+        let payload = payload_of(&self.snapshot.manifest, filename)?;
         let is_split = payload.is_some();
         let archive = TapeArchive::open(&self.snapshot, filename, payload, key)?;
         let mut guide = Guide::of_paths(&wanted.patterns);
@@ -495,16 +495,6 @@ impl<'a> Extraction<'a> {
         }
         let chunk_bytes = archive.plain_bytes(&chunks);
         Ok(Found { archive, accessor, selected, chunks, chunk_bytes })
-    }
-
-    /// The archive with the contents, if they are not in this one.
-    fn payload_of(&self, filename: &str) -> Result<Option<String>> {
-        let Some(base) = filename.strip_suffix(".mpxar.didx") else { return Ok(None) };
-        let payload = format!("{base}.ppxar.didx");
-        match self.snapshot.manifest.file(&payload) {
-            Some(_) => Ok(Some(payload)),
-            None => Err(failed(filename, format!("{payload} with its contents is missing"))),
-        }
     }
 
     /// Where the patterns lead to, from the snapshot's catalog of names.
@@ -547,8 +537,18 @@ impl<'a> Extraction<'a> {
     }
 }
 
+/// The archive with the contents, if they are not in this one.
+pub(crate) fn payload_of(manifest: &Manifest, filename: &str) -> Result<Option<String>> {
+    let Some(base) = filename.strip_suffix(".mpxar.didx") else { return Ok(None) };
+    let payload = format!("{base}.ppxar.didx");
+    match manifest.file(&payload) {
+        Some(_) => Ok(Some(payload)),
+        None => Err(failed(filename, format!("{payload} with its contents is missing"))),
+    }
+}
+
 /// An archive of files.
-fn is_files(filename: &str) -> bool {
+pub(crate) fn is_files(filename: &str) -> bool {
     filename.ends_with(".pxar.didx") || filename.ends_with(".mpxar.didx")
 }
 

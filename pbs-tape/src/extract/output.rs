@@ -21,14 +21,14 @@ use crate::error::{Error, Result};
 
 /// What was written.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub entries: u64,
     pub content_bytes: u64,
     pub lost: Vec<Lost>,
 }
 
 /// Entries that can be written, one after the other.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     pub archive: &'a TapeArchive,
     pub accessor: &'a Accessor,
     pub nodes: &'a [Node],

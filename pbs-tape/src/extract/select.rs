@@ -41,14 +41,14 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub(super) fn new(path: &[u8], reason: impl std::fmt::Display) -> Lost {
+    pub(crate) fn new(path: &[u8], reason: impl std::fmt::Display) -> Lost {
         Lost { path: String::from_utf8_lossy(path).into_owned(), reason: reason.to_string() }
     }
 }
 
 /// An entry that is wanted, or a directory on the way to one.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// `/` and the path below the root; the root's is empty.
     pub path: Vec<u8>,
     pub entry: Entry,
@@ -57,7 +57,7 @@ pub(super) struct Node {
 }
 
 /// What was selected, in the order of the archive.
-pub(super) struct Selected {
+pub(crate) struct Selected {
     pub nodes: Vec<Node>,
     pub lost: Vec<Lost>,
     pub content_bytes: u64,
@@ -66,7 +66,7 @@ pub(super) struct Selected {
 
 /// Names to go to in a directory.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Guide {
+pub(crate) struct Guide {
     children: BTreeMap<Vec<u8>, Arc<Guide>>,
     /// Everything below is looked at.
     whole: bool,
@@ -102,7 +102,7 @@ impl Guide {
 }
 
 /// What the patterns say about an entry below a directory that is selected or not.
-pub(super) fn is_selected(
+pub(crate) fn is_selected(
     patterns: &PatternList,
     path: &[u8],
     is_directory: bool,
@@ -116,7 +116,7 @@ pub(super) fn is_selected(
 }
 
 /// An archive of files on tape.
-pub(super) struct TapeArchive {
+pub(crate) struct TapeArchive {
     snapshot: Arc<TapeSnapshot>,
     name: String,
     key: Option<Arc<CryptConfig>>,
@@ -260,7 +260,7 @@ impl TapeArchive {
 }
 
 /// One archive of a snapshot at any offset.
-pub(super) fn random(
+pub(crate) fn random(
     snapshot: &Arc<TapeSnapshot>,
     name: &str,
     key: Option<Arc<CryptConfig>>,
@@ -270,12 +270,12 @@ pub(super) fn random(
     Ok(RandomAccess::new(&session, index, key))
 }
 
-pub(super) fn failed(archive: &str, reason: impl std::fmt::Display) -> Error {
+pub(crate) fn failed(archive: &str, reason: impl std::fmt::Display) -> Error {
     Error::Archive { archive: archive.to_owned(), reason: reason.to_string() }
 }
 
 /// The chunks of a range of an archive.
-pub(super) fn digests_of(index: &Index, range: Range<u64>) -> impl Iterator<Item = Digest> + '_ {
+pub(crate) fn digests_of(index: &Index, range: Range<u64>) -> impl Iterator<Item = Digest> + '_ {
     // An empty file needs no chunk, and may end where the archive does.
     let first = if range.is_empty() { None } else { index.position_of(range.start) };
     let positions = first.map_or(0..0, |first| first..index.len());

@@ -12,7 +12,7 @@ use datastore::{DataBlob, Digest, Manifest, SnapshotPath};
 use super::spool::{Lookup, Spool};
 
 /// A snapshot on tape.
-pub(super) struct TapeSnapshot {
+pub(crate) struct TapeSnapshot {
     pub snapshot: SnapshotPath,
     pub manifest: Manifest,
     /// Its files besides the manifest.

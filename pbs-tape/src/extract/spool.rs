@@ -1,6 +1,8 @@
 //! Chunks between tape and target: a file without a name, so that nothing is left of it whatever happens, and no more than
 //! the bytes that were allowed.
 //!
+//! Or, for a rescue, the chunks of a datastore: then all that can be had is there, and what is not there can't be had.
+//!
 //! What lies in it was proved when it came. It also remembers what could not be had, so that nobody asks a tape twice, and
 //! what was asked for and is not there yet, which is how a round of reading is planned.
 
@@ -8,20 +10,42 @@ use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datastore::blob::ChunkName;
-use datastore::{DataBlob, Digest};
+use datastore::{DataBlob, Datastore, Digest};
 
 use crate::error::{Error, IoResultExt, Result};
 use crate::media::catalog::DigestMap;
 
 /// Proved chunks of one snapshot.
-pub(super) struct Spool {
-    folder: PathBuf,
-    file: File,
+pub(crate) struct Spool {
+    place: Place,
     bytes_max: u64,
     state: Mutex<State>,
+}
+
+/// Where they are.
+enum Place {
+    /// In a file without a name, in this folder.
+    File { folder: PathBuf, file: File },
+    /// In a datastore.
+    Store(Arc<Datastore>),
+}
+
+/// Brings chunks into a spool. Each of those asked for is settled afterwards: there, or failed for a reason.
+pub(crate) trait Fetch {
+    /// Fetches them.
+    fn fetch(&mut self, spool: &Spool, digests: &BTreeSet<Digest>) -> Result<()>;
+}
+
+/// Where all is settled.
+pub(crate) struct NothingToFetch;
+
+impl Fetch for NothingToFetch {
+    fn fetch(&mut self, _spool: &Spool, _digests: &BTreeSet<Digest>) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -33,7 +57,7 @@ struct State {
 }
 
 /// What the spool knows of a chunk.
-pub(super) enum Lookup {
+pub(crate) enum Lookup {
     Blob(DataBlob),
     /// It can't be had, and why.
     Failed(String),
@@ -53,7 +77,13 @@ impl Spool {
             .open(&path)
             .at(&path)?;
         std::fs::remove_file(&path).at(&path)?;
-        Ok(Spool { folder: folder.to_path_buf(), file, bytes_max, state: Mutex::default() })
+        let place = Place::File { folder: folder.to_path_buf(), file };
+        Ok(Spool { place, bytes_max, state: Mutex::default() })
+    }
+
+    /// The chunks of a datastore. `bytes_max` is how much is worked on at once.
+    pub fn over(store: Arc<Datastore>, bytes_max: u64) -> Spool {
+        Spool { place: Place::Store(store), bytes_max, state: Mutex::default() }
     }
 
     /// Most bytes that it takes.
@@ -67,6 +97,7 @@ impl Spool {
 
     /// Adds a proved chunk.
     pub fn put(&self, digest: &Digest, blob: &DataBlob) -> Result<()> {
+        let Place::File { folder, file } = &self.place else { return Ok(()) };
         let mut state = self.state();
         let (at, bytes) = (state.end, blob.encoded_len());
         if at.saturating_add(bytes) > self.bytes_max {
@@ -76,7 +107,7 @@ impl Spool {
                 reason: "what is to be extracted needs more at once: allow more, choose less, or restore the snapshot into a datastore".into(),
             });
         }
-        self.file.write_all_at(blob.as_bytes(), at).at(&self.folder)?;
+        file.write_all_at(blob.as_bytes(), at).at(folder)?;
         state.end += bytes;
         state.places.insert(*digest, (at, bytes));
         Ok(())
@@ -89,17 +120,38 @@ impl Spool {
 
     /// True if nothing has to be fetched for an answer about this chunk.
     pub fn is_settled(&self, digest: &Digest) -> bool {
+        if let Place::Store(_) = self.place {
+            return true;
+        }
         let state = self.state();
         state.places.contains_key(digest) || state.failed.contains_key(digest)
     }
 
     /// Why a chunk can't be had, if it can't.
     pub fn failure(&self, digest: &Digest) -> Option<String> {
+        if let Place::Store(store) = &self.place {
+            return match store.chunks().touch(digest) {
+                Ok(true) => None,
+                Ok(false) => Some(format!(
+                    "chunk {digest} was on none of the tapes read, or is damaged there"
+                )),
+                Err(error) => Some(error.to_string()),
+            };
+        }
         self.state().failed.get(digest).cloned()
     }
 
     /// A chunk.
     pub fn get(&self, digest: &Digest) -> Result<Lookup> {
+        let (folder, file) = match &self.place {
+            Place::File { folder, file } => (folder, file),
+            Place::Store(store) => {
+                return Ok(match store.chunks().read(digest) {
+                    Ok(blob) => Lookup::Blob(blob),
+                    Err(error) => Lookup::Failed(error.to_string()),
+                });
+            }
+        };
         let (at, bytes) = {
             let mut state = self.state();
             if let Some(reason) = state.failed.get(digest) {
@@ -113,7 +165,7 @@ impl Spool {
         };
         // As long as what was put in.
         let mut blob = vec![0; usize::try_from(bytes).unwrap_or_default()];
-        self.file.read_exact_at(&mut blob, at).at(&self.folder)?;
+        file.read_exact_at(&mut blob, at).at(folder)?;
         Ok(Lookup::Blob(DataBlob::from_bytes(blob, &ChunkName(digest))?))
     }
 
@@ -129,9 +181,10 @@ impl Spool {
 
     /// Makes room: all chunks are forgotten, what failed is not.
     pub fn clear(&self) -> Result<()> {
+        let Place::File { folder, file } = &self.place else { return Ok(()) };
         let mut state = self.state();
         state.places.clear();
         state.end = 0;
-        self.file.set_len(0).at(&self.folder)
+        file.set_len(0).at(folder)
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::archive_search::{ArchiveSearch, Experience, Found};
 use super::file_blocks::FileBlocks;
-use super::spool::Spool;
+use super::spool::{Fetch, Spool};
 use crate::device::TapeDevice;
 use crate::error::{Error, Result, ResultExt};
 use crate::format::BLOCK_BYTES;
@@ -147,41 +147,6 @@ impl Tapes<'_> {
         order
     }
 
-    /// Brings chunks into the spool. Each of them is settled afterwards: there, or failed for a reason.
-    pub fn fetch(&mut self, spool: &Spool, digests: &BTreeSet<Digest>) -> Result<()> {
-        let open: BTreeSet<Digest> =
-            digests.iter().filter(|digest| !spool.is_settled(digest)).copied().collect();
-        let (mut wanted, unknown) = self.places(&open)?;
-        for digest in unknown {
-            spool.fail(&digest, format!("no catalog of the media set knows chunk {digest}"));
-        }
-        for media in self.order(&wanted) {
-            let Some(files) = wanted.remove(&media) else { continue };
-            let numbers: BTreeSet<u64> = files.keys().copied().collect();
-            match self.load(&media).and_then(|()| self.load_lists(&media, &numbers)) {
-                Ok(()) => {}
-                Err(e) if is_about_one_tape(&e) => {
-                    self.progress.warn(&e.to_string());
-                    self.damage.push(e.to_string());
-                    for digest in files.values().flatten() {
-                        spool.fail(digest, e.to_string());
-                    }
-                    continue;
-                }
-                Err(e) => return Err(e),
-            }
-            for (file, digests) in files {
-                check_abort(self.progress)?;
-                self.fetch_from(&media, file, &digests, spool)?;
-            }
-        }
-        // Tapes that are in the catalogs but not in the set any more.
-        for digest in wanted.values().flat_map(BTreeMap::values).flatten() {
-            spool.fail(digest, "its tape is not in the media set any more".into());
-        }
-        Ok(())
-    }
-
     fn load_lists(&mut self, media: &Uuid, files: &BTreeSet<u64>) -> Result<()> {
         let lacking: BTreeSet<u64> = files
             .iter()
@@ -264,6 +229,42 @@ impl Tapes<'_> {
         used.bytes_read += effort.0 * BLOCK_BYTES as u64;
         used.locates += effort.1;
         used.chunks += taken;
+        Ok(())
+    }
+}
+
+impl Fetch for Tapes<'_> {
+    fn fetch(&mut self, spool: &Spool, digests: &BTreeSet<Digest>) -> Result<()> {
+        let open: BTreeSet<Digest> =
+            digests.iter().filter(|digest| !spool.is_settled(digest)).copied().collect();
+        let (mut wanted, unknown) = self.places(&open)?;
+        for digest in unknown {
+            spool.fail(&digest, format!("no catalog of the media set knows chunk {digest}"));
+        }
+        for media in self.order(&wanted) {
+            let Some(files) = wanted.remove(&media) else { continue };
+            let numbers: BTreeSet<u64> = files.keys().copied().collect();
+            match self.load(&media).and_then(|()| self.load_lists(&media, &numbers)) {
+                Ok(()) => {}
+                Err(e) if is_about_one_tape(&e) => {
+                    self.progress.warn(&e.to_string());
+                    self.damage.push(e.to_string());
+                    for digest in files.values().flatten() {
+                        spool.fail(digest, e.to_string());
+                    }
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            for (file, digests) in files {
+                check_abort(self.progress)?;
+                self.fetch_from(&media, file, &digests, spool)?;
+            }
+        }
+        // Tapes that are in the catalogs but not in the set any more.
+        for digest in wanted.values().flat_map(BTreeMap::values).flatten() {
+            spool.fail(digest, "its tape is not in the media set any more".into());
+        }
         Ok(())
     }
 }

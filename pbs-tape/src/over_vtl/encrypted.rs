@@ -480,10 +480,8 @@ fn an_encrypted_set_is_rescued_with_its_passphrase_or_its_key() {
         }
     }
     // And none stays in the drive.
-    let mut device = station(&fresh, &this.dir)
-        .open(&Silent)
-        .or_else(|_| station(&fresh, &this.dir).load(&report.tapes[0].label_text, &Silent));
-    let device = device.as_mut().unwrap();
+    let mut station = station(&fresh, &this.dir);
+    let mut device = station.load(&report.tapes[0].label_text, &Silent).unwrap();
     device.move_to_file(2).unwrap();
     let mut block = vec![0; crate::format::BLOCK_BYTES];
     assert!(device.read_block(&mut block).unwrap_err().is_undecryptable());

@@ -19,6 +19,7 @@
 //! * it can end at any time. What was taken is written down in the folder ([`folder`]) and is not read again;
 //! * nothing is ever written on a tape.
 
+mod files;
 mod folder;
 mod held;
 mod identify;
@@ -44,6 +45,7 @@ use crate::media::find::SnapshotPattern;
 use crate::restore::is_about_one_tape;
 use crate::restore::unpack::Groups;
 
+pub use files::{FilesOptions, RescuedFiles, extract_files};
 pub use folder::RescueFolder;
 pub use keys::RescueKeys;
 pub use report::{
@@ -80,6 +82,8 @@ struct Rescue<'a> {
     met: Vec<MetTape>,
     /// Why snapshots can't appear, by name.
     failed: BTreeMap<String, String>,
+    /// When a note was written down last.
+    kept: Instant,
     chunks: u64,
     chunk_bytes: u64,
     chunks_present: u64,
@@ -107,6 +111,7 @@ pub fn run_rescue<'a>(
         held,
         met: Vec::new(),
         failed: BTreeMap::new(),
+        kept: Instant::now(),
         chunks: 0,
         chunk_bytes: 0,
         chunks_present: 0,

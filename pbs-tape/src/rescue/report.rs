@@ -6,6 +6,8 @@ use datastore::CryptMode;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::files::RescuedFiles;
+
 /// What became of a tape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -200,6 +202,8 @@ pub struct RescueReport {
     pub chunk_bytes: u64,
     /// Chunks that were there already.
     pub chunks_present: u64,
+    /// Files that were taken out of snapshots ([`super::extract_files`]), if some were asked for.
+    pub extracted: Vec<RescuedFiles>,
     /// How long it took.
     #[serde(serialize_with = "seconds")]
     pub duration: Duration,

@@ -45,6 +45,7 @@ impl Rescue<'_> {
             chunks: self.chunks,
             chunk_bytes: self.chunk_bytes,
             chunks_present: self.chunks_present,
+            extracted: Vec::new(),
             duration: self.start.elapsed(),
         })
     }

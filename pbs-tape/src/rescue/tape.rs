@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -26,6 +27,9 @@ use crate::operations::catalog::{receive_catalog, scan_chunks};
 use crate::restore::chunks::{StoredArchive, store_archive};
 use crate::restore::is_about_one_tape;
 use crate::restore::tape_files::{TapeFile, Verdict, judge_whole_file, walk};
+
+/// How often notes are written down while a tape is read: each time waits for the disk.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What a rescue does with chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,12 +212,21 @@ impl Rescue<'_> {
         self.notes.get(media).map_or(Ok(()), |note| self.folder.store_note(note))
     }
 
+    /// Writes a note down if that was not done for a while. A run that is killed reads again what came since.
+    fn keep_note_sometimes(&mut self, media: &Uuid) -> Result<()> {
+        if self.kept.elapsed() < KEEP_EVERY {
+            return Ok(());
+        }
+        self.kept = Instant::now();
+        self.keep_note(media)
+    }
+
     /// Keeps what a file is, and that what it holds is here.
     fn keep_file(&mut self, media: Uuid, number: u64, file: FileNote) -> Result<()> {
         if let Some(note) = self.notes.get_mut(&media) {
             note.files.insert(number, file);
         }
-        self.keep_note(&media)
+        self.keep_note_sometimes(&media)
     }
 
     fn note_damage(&mut self, media: Uuid, error: &Error) -> Result<()> {
@@ -226,7 +239,7 @@ impl Rescue<'_> {
             }
             other => note.problem = Some(other.to_string()),
         }
-        self.keep_note(&media)
+        self.keep_note_sometimes(&media)
     }
 
     fn one_file(

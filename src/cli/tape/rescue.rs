@@ -12,8 +12,8 @@ use pbs_tape::keys::KeyStore;
 use pbs_tape::media::StateDir;
 use pbs_tape::media::find::SnapshotPattern;
 use pbs_tape::rescue::{
-    Purpose, RescueFolder, RescueKeys, RescueOptions, RescueReport, RescueSnapshotReport,
-    SnapshotState, TapeState, run_rescue,
+    FilesOptions, Purpose, RescueFolder, RescueKeys, RescueOptions, RescueReport,
+    RescueSnapshotReport, SnapshotState, TapeState, extract_files, run_rescue,
 };
 use pbs_tape::station::{ChangerConfig, DriveConfig, DriveStation, lock_name};
 use scsi::{Address, Connect as _};
@@ -21,6 +21,7 @@ use scsi::{Address, Connect as _};
 use super::{key, station};
 use crate::cli::Outcome;
 use crate::cli::key::read_text;
+use crate::cli::verification::keys_at_hand;
 use crate::config::Places;
 use crate::device::Devices;
 use crate::output::{OutputArgs, OutputFormat, bytes, table};
@@ -68,6 +69,13 @@ pub struct RescueArgs {
     /// Only snapshots that fit, as in 'tape find': host/elsa, '2024-05-*', main:vm/100; may be repeated
     #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = SnapshotPattern::parse)]
     snapshots: Vec<SnapshotPattern>,
+    /// Take files out of these snapshots, whole or not, to DIR/files: paths or globs as in 'tape extract'; /NAME is an image
+    #[arg(long, value_name = "PATTERN", num_args = 1.., conflicts_with = "list")]
+    files: Vec<String>,
+    /// With --files: the key that a snapshot was encrypted with before it got on tape; may be repeated [default: the default
+    /// key, if it opens without a question]
+    #[arg(long, value_name = "FILE", requires = "files")]
+    keyfile: Vec<PathBuf>,
     /// Ask for the next cartridge and go on when it is in the drive, until nothing is lacking
     #[arg(long, conflicts_with = "changer")]
     wait: bool,
@@ -124,17 +132,34 @@ pub fn run(places: &Places, args: &RescueArgs) -> Result<Outcome> {
     let mut station =
         DriveStation::open(&state, config, Arc::new(Devices), progress, station::LOCK_WAIT)?;
     let ended = run_rescue(&mut folder, &mut station, &mut keys, &options, &*bar);
-    let report = ended.with_context(|| {
+    let mut report = ended.with_context(|| {
         format!(
             "the rescue ended early; what was read is in {}, and the same command goes on",
             folder.path().display()
         )
     })?;
-    args.output.print(&report, |report| snapshots_text(report))?;
+    if !args.files.is_empty() {
+        let options = FilesOptions {
+            snapshots: args.snapshots.clone(),
+            patterns: args.files.clone(),
+            keys: keys_at_hand(places, &args.keyfile, &bar)?,
+            extract: pxar::extract::Options {
+                allow_existing_dirs: true,
+                overwrite_files: true,
+                overwrite_symlinks: true,
+                overwrite_hardlinks: true,
+                on_error: pxar::extract::OnError::Continue,
+                ..pxar::extract::Options::default()
+            },
+        };
+        report.extracted = extract_files(&mut folder, &options, &*bar)?;
+    }
+    args.output.print(&report, snapshots_text)?;
     if args.output.output_format == OutputFormat::Text {
         tell(&bar, &report, &folder, args.list);
     }
-    Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
+    let has_all_files = report.extracted.iter().all(|archive| archive.lost.is_empty());
+    Ok(if report.is_complete() && has_all_files { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 /// The keys that are at hand, and whom to ask for the passphrase of one that a cartridge carries.
@@ -303,6 +328,17 @@ fn tell(bar: &Bar, report: &RescueReport, folder: &RescueFolder, is_list: bool) 
         for store in stores(report) {
             bar.line(&format!("datastore {store} is in {}", folder.store_path(&store).display()));
         }
+    }
+    for archive in &report.extracted {
+        bar.line(&format!(
+            "{} {}: {} entries, {} in {}; {} could not be had",
+            archive.snapshot,
+            archive.archive,
+            archive.entries,
+            bytes(archive.content_bytes),
+            archive.folder.display(),
+            archive.lost.len()
+        ));
     }
     if !report.has_all_chosen() {
         say("run the same command with the cartridges that are lacking, in any order; it goes on");
