@@ -43,22 +43,41 @@ const FAULTS: &[(&str, &str)] = &[
     ("short block told", "once drives read -> incorrect-length"),
 ];
 
-const OPERATIONS: [(&str, Operation); 7] = [
-    ("label", Operation::Label),
-    ("backup", Operation::Backup(GROUPS.len())),
-    ("restore", Operation::Restore),
-    ("inventory", Operation::Inventory),
-    ("catalog", Operation::Catalog { tape: 0, scan: true }),
-    ("format", Operation::Format),
-    ("verify", Operation::Verify),
+/// With the operations that a pool with a key is tried with.
+const OPERATIONS: [(&str, Operation, bool); 12] = [
+    ("label", Operation::Label, false),
+    ("backup", ALL, false),
+    ("restore", Operation::Restore, false),
+    ("inventory", Operation::Inventory, false),
+    ("catalog", Operation::Catalog { tape: 0, scan: true }, false),
+    ("format", Operation::Format, false),
+    ("verify", Operation::Verify, false),
+    ("extract", Operation::Extract, false),
+    ("export", Operation::Export, false),
+    ("import", Operation::Import, false),
+    ("backup, key", ALL, true),
+    ("restore, key", Operation::Restore, true),
 ];
 
+const ALL: Operation = Operation::Backup(GROUPS.len());
+
 /// What a cell says, and the error of the operation if it ended with one.
-fn try_cell(source: &Source, rule: &str, operation: Operation) -> (&'static str, Option<String>) {
+fn try_cell(
+    source: &Source,
+    rule: &str,
+    operation: Operation,
+    has_key: bool,
+) -> (&'static str, Option<String>) {
     let mut world = World::new(source);
+    if has_key {
+        world.encrypt();
+    }
     if operation != Operation::Label {
         world.run(Operation::Label).unwrap();
         world.run(Operation::Backup(2)).unwrap();
+    }
+    if operation == Operation::Import {
+        world.run(Operation::Export).unwrap();
     }
     let plan: FaultPlan = rule.parse().unwrap();
     world.library().store_faults(&plan).unwrap();
@@ -97,8 +116,8 @@ fn each_fault_during_each_operation_ends_as_the_table_says() {
     let mut wrong = Vec::new();
     for (fault, rule) in FAULTS {
         let mut cells = Vec::new();
-        for (name, operation) in OPERATIONS {
-            let (cell, message) = try_cell(&source, rule, operation);
+        for (name, operation, has_key) in OPERATIONS {
+            let (cell, message) = try_cell(&source, rule, operation, has_key);
             println!("{fault}, {name}: {cell} {}", message.unwrap_or_default());
             cells.push(cell.to_owned());
         }

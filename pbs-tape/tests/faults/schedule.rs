@@ -28,13 +28,16 @@ fn operations(seed: u64) -> Vec<Operation> {
     for number in 1..=1 + dice(100) % 4 {
         let roll = dice(number);
         let tape = (roll >> 8) as usize % 4;
-        operations.push(match roll % 9 {
+        operations.push(match roll % 12 {
             0 => Operation::Label,
             1..=3 => Operation::Backup(1 + (roll >> 8) as usize % GROUPS.len()),
             4 => Operation::Restore,
             5 => Operation::Inventory,
             6 => Operation::Catalog { tape, scan: roll >> 16 & 1 == 0 },
             7 => Operation::Verify,
+            8 => Operation::Extract,
+            9 => Operation::Export,
+            10 => Operation::Import,
             _ => Operation::Format,
         });
     }

@@ -14,6 +14,8 @@ use crate::store::{Print, fingerprint, open_store};
 
 /// Name of the datastore on tape.
 pub const STORE: &str = "main";
+/// An archive of each snapshot that is small.
+pub const IMAGE: &str = "disk.img.fidx";
 /// The datastore that is backed up. It does not change, so many worlds share it.
 pub struct Source {
     _folder: TempDir,
@@ -70,6 +72,10 @@ impl Source {
         }
         let mut manifest = Manifest::new(&snapshot);
         let info = writer.add_dynamic_index("root.pxar.didx", &entries, CryptMode::None).unwrap();
+        manifest.add(info).unwrap();
+        // An image of a chunk that is there anyway, for who wants a single archive.
+        let image = vec![entries[0].1];
+        let info = writer.add_fixed_index(IMAGE, entries[0].0, image, CryptMode::None).unwrap();
         manifest.add(info).unwrap();
         let conf = DataBlob::encode(b"configuration", None, true).unwrap();
         manifest.add(writer.add_blob("etc.conf.blob", &conf, CryptMode::None).unwrap()).unwrap();

@@ -16,13 +16,14 @@ pub fn try_trouble(source: &Source, dice: &Dice, story: &mut String) -> Result<(
     let mut world = World::with_drives(source, 2);
     world.run(Operation::Label)?;
     let trouble: fn(&mut World<'_>, &Dice, &mut String) -> Result<(), String> =
-        match dice.below(1, 7) {
+        match dice.below(1, 8) {
             0 => damage_stays,
             1 => host_power_cut,
             2 => drive_dies,
             3 => robot_waits_for_a_person,
             4 => two_jobs_of_two_pools,
             5 => drives_of_one_job_die,
+            6 => keys_are_lost,
             _ => two_jobs_of_one_pool,
         };
     trouble(&mut world, dice, story)?;
@@ -149,6 +150,38 @@ fn robot_waits_for_a_person(
         next?;
     }
     Ok(())
+}
+
+/// A pool with a key: the drive forgets it in the middle of something, and then it is gone from this machine, too, until
+/// somebody takes it from a tape with its passphrase.
+fn keys_are_lost(world: &mut World<'_>, dice: &Dice, story: &mut String) -> Result<(), String> {
+    world.encrypt();
+    world.run(Operation::Backup(1 + dice.below(2, 3) as usize))?;
+    for round in 0..=dice.below(3, 2) {
+        let plan = format!("once drives any after={} -> key-lost", dice.below(10 + round, 120));
+        world.set_faults(Some(plan.parse().map_err(|error| format!("{plan}: {error}"))?));
+        let operation = match dice.below(20 + round, 4) {
+            0 => Operation::Restore,
+            1 => Operation::Verify,
+            2 => Operation::Extract,
+            _ => ALL,
+        };
+        story.push_str(&format!("{plan}\n{operation:?}: {:?}\n", world.run(operation)));
+        world.set_faults(None);
+    }
+    let key = world.lose_key();
+    for operation in [ALL, Operation::Restore, Operation::Verify, Operation::Extract] {
+        let refused = world.run(operation);
+        story.push_str(&format!("{operation:?} without the key: {refused:?}\n"));
+        match refused {
+            Err(message) if message.contains(&key) => {}
+            other => return Err(format!("{operation:?} without key {key}: {other:?}")),
+        }
+    }
+    world.key_from_tape()?;
+    let next = world.run(ALL);
+    story.push_str(&format!("with the key from a tape: {next:?}\n"));
+    next
 }
 
 /// Two jobs at once, each with its drive and pool: neither disturbs the other.

@@ -7,13 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datastore::Datastore;
+use datastore::key::KdfKind;
 use datastore::progress::Silent;
+use datastore::{Datastore, Digest, Fingerprint};
 use pbs_tape::Error;
+use pbs_tape::extract::{ExtractOptions, ExtractTarget, Extraction, Wanted};
+use pbs_tape::keys::KeyStore;
 use pbs_tape::loader::{MediaLoader, MediaWait};
 use pbs_tape::media::{Inventory, MediaCatalog, MediaStatus, PoolConfig, StateDir};
 use pbs_tape::operations::catalog::{CatalogOptions, catalog};
 use pbs_tape::operations::erase::format;
+use pbs_tape::operations::export::{ExportResult, Library as Robot, export_set, import_all};
 use pbs_tape::operations::inventory::{InventoryOptions, inventory};
 use pbs_tape::operations::label::barcode_label;
 use pbs_tape::restore::{RestoreOptions, StoreMap, run_restore};
@@ -30,7 +34,7 @@ use vtl::{ElementKind, Library, Options};
 use self::troubles::DamagedFile;
 use crate::common::{allow_chunk, memory_folder};
 use crate::power::{Power, Powered};
-use crate::source::{GROUPS, STORE, Source};
+use crate::source::{GROUPS, IMAGE, STORE, Source};
 use crate::store::{fingerprint, open_store};
 
 /// An operation of the tape side.
@@ -55,6 +59,12 @@ pub enum Operation {
     Format,
     /// Verify the newest set.
     Verify,
+    /// Get an image straight from tape.
+    Extract,
+    /// Bring the newest set to the import/export slots.
+    Export,
+    /// Bring what is there back.
+    Import,
 }
 
 struct Emulated(Arc<Power>);
@@ -82,9 +92,13 @@ pub struct World<'s> {
     promised: BTreeMap<Uuid, BTreeSet<String>>,
     /// A file that can't be read any more.
     damage: Option<DamagedFile>,
+    /// The key of the pools.
+    key: Option<Fingerprint>,
 }
 
 const CARTRIDGES: u16 = 4;
+/// Of the pools' key.
+pub const PASSPHRASE: &[u8] = b"tape passphrase";
 
 impl<'s> World<'s> {
     /// Blank cartridges of 6 MiB, of which a bit more than 4 are used: everything takes two.
@@ -96,6 +110,7 @@ impl<'s> World<'s> {
     pub fn with_drives(source: &'s Source, drives: u16) -> World<'s> {
         let folder = memory_folder();
         let state = StateDir::open(folder.path().join("state")).unwrap();
+        let state = state.with_keys(KeyStore::at(folder.path()));
         let dir = folder.path().join("library");
         let options = Options {
             drives,
@@ -110,12 +125,20 @@ impl<'s> World<'s> {
             source,
             power: Arc::new(Power::new(&folder)),
             damage: None,
+            key: None,
             state: state.with_lock_wait(Duration::from_millis(10)),
             folder,
             library,
             dir,
             promised: BTreeMap::new(),
         }
+    }
+
+    /// From now on the pools have a key.
+    pub fn encrypt(&mut self) {
+        // PBKDF2, because scrypt is slow in a test.
+        let key = self.state.keys().create(KdfKind::Pbkdf2, PASSPHRASE, None).unwrap();
+        self.key = Some(key);
     }
 
     /// The library.
@@ -192,6 +215,7 @@ impl<'s> World<'s> {
                 "media set",
                 "media catalog",
                 "main:",
+                "tape key",
             ];
             assert!(
                 names.iter().any(|name| message.contains(name)),
@@ -228,6 +252,22 @@ impl<'s> World<'s> {
                 };
                 run_verify(&self.state, station, &options, &Silent)?.into_result().map(|_| ())
             }
+            Operation::Extract => self.extract(station),
+            Operation::Export => {
+                let newest = Inventory::load(&self.state)?.latest_set("p1");
+                let Some(set) = newest else { return Ok(()) };
+                let exported = self.with_robot(station, &|robot| {
+                    export_set(&self.state, &set, robot, false, &Silent)
+                })?;
+                let refused = exported.tapes.into_iter().filter_map(|tape| {
+                    let is_refused = tape.result == ExportResult::Refused;
+                    is_refused.then(|| (tape.label_text, tape.reason.unwrap_or_default()))
+                });
+                partial(refused.collect())
+            }
+            Operation::Import => self
+                .with_robot(station, &|robot| import_all(&self.state, robot, &Silent))
+                .map(|_| ()),
             Operation::Inventory => {
                 let options = InventoryOptions {
                     read_labels: true,
@@ -259,7 +299,7 @@ impl<'s> World<'s> {
         options.join_after_bytes = Some(0);
         let mut stations = [self.station_on(&self.state, 0), self.station_on(&self.state, 1)];
         let [first, second] = &mut stations;
-        let pool = PoolConfig::new("p1");
+        let pool = self.pool("p1");
         let (state, store) = (&self.state, &self.source.store);
         let done = run_backup_on(state, store, pool, &mut [first, second], &options, &Silent);
         drop(stations);
@@ -272,6 +312,48 @@ impl<'s> World<'s> {
         }
     }
 
+    /// Works with the robot, as commands do that export and import.
+    fn with_robot<R>(
+        &self,
+        station: &DriveStation,
+        work: &dyn Fn(&mut Robot<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut changer = station.open_changer()?;
+        // The drive is locked by the station.
+        let lock_drive = |_| Ok(None);
+        work(&mut Robot { name: "lib0", changer: &mut changer, lock_drive: &lock_drive })
+    }
+
+    /// An image of the first snapshot that is on tape.
+    fn extract(&self, station: &mut DriveStation) -> Result<(), Error> {
+        let Some(name) = self.promised.values().flatten().next() else { return Ok(()) };
+        let options = ExtractOptions {
+            wait: MediaWait::NONE,
+            spool_folder: self.folder.path().to_path_buf(),
+            spool_bytes_max: 1 << 30,
+        };
+        let wanted = Wanted { archive: IMAGE.into(), patterns: Vec::new(), range: None, key: None };
+        let pools = [self.pool("p1")];
+        let qualified = format!("{STORE}:{name}");
+        let extraction =
+            Extraction::open(&self.state, station, &pools, &qualified, &options, &Silent)?;
+        let mut bytes = Vec::new();
+        let report = extraction.run(&wanted, ExtractTarget::Stream(&mut bytes))?;
+        let lost = report.lost.into_iter().map(|lost| (qualified.clone(), format!("{lost:?}")));
+        partial(lost.collect())?;
+        let print = &self.source.snapshots[name];
+        let image = print.iter().find(|(file, _)| file == IMAGE).unwrap();
+        assert_eq!(Digest::of(&bytes), image.1, "{name}: other bytes without an error");
+        Ok(())
+    }
+
+    /// A pool; with a key, if this world encrypts.
+    fn pool(&self, name: &str) -> PoolConfig {
+        let mut pool = PoolConfig::new(name);
+        pool.encrypt = self.key.map(|key| key.to_string());
+        pool
+    }
+
     fn back_up(
         &self,
         state: &StateDir,
@@ -280,7 +362,7 @@ impl<'s> World<'s> {
         pool: &str,
     ) -> Result<Uuid, Error> {
         let options = backup_options(groups);
-        let pool = PoolConfig::new(pool);
+        let pool = self.pool(pool);
         let report = run_backup(state, &self.source.store, pool, station, &options, &Silent)?
             .into_result()?;
         Ok(report.media_set_uuid)
@@ -348,6 +430,7 @@ impl<'s> World<'s> {
             self.station_on(&self.state, number).unload(None).unwrap();
         }
         let mut station = self.station_over(&self.state);
+        self.with_robot(&station, &|robot| import_all(&self.state, robot, &Silent)).unwrap();
         for element in self.library.list().unwrap().elements {
             if let (Some(barcode), true) = (&element.barcode, element.write_protected) {
                 self.library.set_write_protected(barcode, false).unwrap();
@@ -393,6 +476,7 @@ impl<'s> World<'s> {
     /// The same from the tapes alone: a state directory that knows nothing.
     pub fn comes_back_from_nothing(&self) -> Result<(), String> {
         let state = StateDir::open(self.folder.path().join("fresh")).unwrap();
+        let state = state.with_keys(KeyStore::at(self.folder.path()));
         let mut station = self.station_over(&state);
         let options = InventoryOptions {
             read_labels: true,

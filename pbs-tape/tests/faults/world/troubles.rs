@@ -8,12 +8,13 @@ use datastore::progress::Silent;
 use pbs_tape::loader::MediaLoader;
 use pbs_tape::media::{Inventory, MediaCatalog, StateDir};
 use pbs_tape::operations::label::barcode_label;
+use pbs_tape::operations::restore_key::restore_key;
 use pbs_tape::restore::RestoreReport;
 use scsi::{Data, Transport};
 use uuid::Uuid;
 use vtl::faults::FaultPlan;
 
-use super::World;
+use super::{PASSPHRASE, World};
 use crate::dice::Dice;
 use crate::source::GROUPS;
 
@@ -142,6 +143,28 @@ impl World<'_> {
         let report = barcode_label(&self.state, &mut station, Some(pool), &Silent).unwrap();
         assert_eq!(report.labelled.len() as u64, tapes, "{report:?}");
         station.unload(None).unwrap();
+    }
+
+    /// Nobody here has the pools' key any more. Which it is.
+    pub fn lose_key(&self) -> String {
+        let key = self.key.unwrap();
+        self.state.keys().remove(key).unwrap();
+        key.to_string()
+    }
+
+    /// Takes the key from the first tape of the newest set.
+    pub fn key_from_tape(&mut self) -> Result<(), String> {
+        let inventory = Inventory::load(&self.state).unwrap();
+        let set = inventory.latest_set("p1").unwrap();
+        let members = inventory.media_set(&set).unwrap();
+        let first = members.members().first().copied().flatten().unwrap();
+        let text = inventory.require(&first).unwrap().id.label.label_text.clone();
+        let mut station = self.station_over(&self.state);
+        drop(station.load(&text, &Silent).map_err(|error| error.to_string())?);
+        let ask = &mut |_: &str, _: Option<&str>| Ok(PASSPHRASE.to_vec());
+        restore_key(&self.state, &mut station, false, ask, &Silent)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     }
 
     /// Backs up everything twice at once, in two drives.
