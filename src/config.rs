@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use datastore::chunk_store::SyncLevel;
 use nix::fcntl::{Flock, FlockArg};
+use pbs_tape::care::CleanPolicy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -247,6 +248,13 @@ pub struct DriveConfig {
     /// Which of the changer's drives it is, from 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub changer_drivenum: u64,
+    /// `never`: it is not cleaned by itself when it asks.
+    #[serde(default, skip_serializing_if = "is_auto")]
+    pub clean: CleanPolicy,
+}
+
+fn is_auto(clean: &CleanPolicy) -> bool {
+    *clean == CleanPolicy::Auto
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -410,6 +410,17 @@ pub enum Error {
         /// Names of the alerts.
         alerts: String,
     },
+    /// There are cleaning cartridges, and none that cleans any more.
+    #[error(
+        "drive {drive} can't be cleaned: the cleaning cartridges in its library are used up ({}); put a new one in",
+        cartridges.join(", ")
+    )]
+    CleaningCartridgesUsedUp {
+        /// Name of the drive.
+        drive: String,
+        /// Bar codes.
+        cartridges: Vec<String>,
+    },
     /// A fresh tape could not take a single chunk or archive.
     #[error(
         "{what} does not fit on a fresh tape ({tape}); use larger tapes, or run the job again if this one ended early: it goes on with another"

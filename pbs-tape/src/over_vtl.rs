@@ -23,6 +23,7 @@ use crate::testing::{
 use crate::write::{TapeBackupOptions, run_backup};
 
 mod care;
+mod cleaning;
 mod encrypted;
 
 struct Emulated;

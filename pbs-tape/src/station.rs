@@ -18,6 +18,7 @@ use scsi::command::tape_alert::TapeAlerts;
 use scsi::{Address, Connect};
 use uuid::Uuid;
 
+use crate::care::cleaning::{self, CleanPolicy, Cleaned, Cleaning, Need};
 use crate::care::{Event, Recorder};
 use crate::device::{LtoTape, TapeDevice};
 use crate::drive::{self, Drive};
@@ -62,6 +63,9 @@ pub struct DriveStation {
     state: StateDir,
     patience: StationPatience,
     recorder: Arc<Recorder>,
+    clean: CleanPolicy,
+    /// The drive is not cleaned by itself any more while this station exists: it was tried, or can't be.
+    is_clean_settled: bool,
     _lock: Lock,
 }
 
@@ -95,6 +99,8 @@ impl DriveStation {
         let recorder = Recorder::new(state, &config.name, Arc::clone(&progress));
         Ok(DriveStation {
             recorder: Arc::new(recorder),
+            clean: CleanPolicy::default(),
+            is_clean_settled: false,
             config,
             connect,
             progress,
@@ -109,6 +115,13 @@ impl DriveStation {
     #[must_use]
     pub fn with_patience(mut self, patience: StationPatience) -> DriveStation {
         self.patience = patience;
+        self
+    }
+
+    /// Changes whether the drive is cleaned by itself when it asks.
+    #[must_use]
+    pub fn with_cleaning(mut self, clean: CleanPolicy) -> DriveStation {
+        self.clean = clean;
         self
     }
 
@@ -165,6 +178,77 @@ impl DriveStation {
 
     fn no_way(&self, error: scsi::Error) -> Error {
         Error::Unsupported(error.to_string())
+    }
+
+    /// Cleans the drive with the cartridge of bar code `label`, or with one that is not used up; see
+    /// [`Cleaning::run`](cleaning::Cleaning::run).
+    pub fn clean(&self, label: Option<&str>, progress: &dyn Progress) -> Result<Cleaned> {
+        let mut changer = self.open_changer()?;
+        let library = self.config.changer.as_ref().map(|changer| lock_name(&changer.address));
+        Cleaning {
+            state: &self.state,
+            library: library.as_deref().unwrap_or_default(),
+            changer: &mut changer,
+            number: self.config.changer_drive,
+            lock_robot: &|| self.lock_robot(),
+            open_drive: &|| self.open_drive(),
+            recorder: &self.recorder,
+            drive: &self.config.name,
+        }
+        .run(label, progress)
+    }
+
+    /// Between two tapes: cleans the drive if it asks for it and that is wanted. What keeps it from being cleaned is told once,
+    /// and the job goes on: whether a dirty drive still writes and reads, it says itself.
+    fn clean_if_asked(&mut self, progress: &dyn Progress) -> Result<()> {
+        if self.is_clean_settled {
+            return Ok(());
+        }
+        let Ok(mut drive) = self.open_drive() else { return Ok(()) };
+        let Some(need) = cleaning::asked(&mut drive) else { return Ok(()) };
+        let serial = drive.serial().ok().flatten();
+        drop(drive);
+        self.is_clean_settled = true;
+        let name = &self.config.name;
+        let asks = match need {
+            Need::Requested => format!("drive {name} asks to be cleaned"),
+            Need::Required => format!("drive {name} must be cleaned"),
+        };
+        if let Some(obstacle) = self.obstacle_to_cleaning(serial.as_deref()) {
+            progress.warn(&format!("{asks}: {obstacle}"));
+            return Ok(());
+        }
+        match self.clean(None, progress) {
+            Ok(cleaned) if cleaned.still_requested => progress.warn(&format!(
+                "drive {name} was cleaned with {} and still asks for it; if it does so tomorrow, have it serviced",
+                cleaned.label_text
+            )),
+            Ok(cleaned) => {
+                // It may get dirty again before a long job is over.
+                self.is_clean_settled = false;
+                progress.note(&format!(
+                    "drive {name} was cleaned with {}{}",
+                    cleaned.label_text,
+                    cleaned.cleanings_left.map_or(String::new(), |left| format!(", {left} uses left"))
+                ));
+            }
+            Err(error) if error.is_aborted() => return Err(error),
+            Err(error) => progress.warn(&format!("{asks}, which did not work: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Why the drive is not cleaned by itself.
+    fn obstacle_to_cleaning(&self, serial: Option<&str>) -> Option<String> {
+        if self.config.changer.is_none() {
+            return Some("put a cleaning cartridge in when the job is over".into());
+        }
+        if self.clean == CleanPolicy::Never {
+            return Some("it is configured not to be cleaned by itself; run 'tape clean'".into());
+        }
+        let last = cleaning::last_cleaned(&self.state, serial?)?;
+        let is_recent = self.state.now().saturating_sub(last) < cleaning::CLEAN_AGAIN_AFTER_S;
+        is_recent.then(|| "it was cleaned less than a day ago; have it serviced".into())
     }
 
     /// Records the statistics of a tape that this station did not open. What others did to the drive before is told first, and
@@ -272,6 +356,7 @@ impl MediaLoader for DriveStation {
     }
 
     fn load(&mut self, label_text: &str, progress: &dyn Progress) -> Result<Box<dyn TapeDevice>> {
+        self.clean_if_asked(progress)?;
         if self.config.changer.is_some() {
             let _robot = self.lock_robot()?;
             self.open_changer()?.load(label_text, self.config.changer_drive)?;
@@ -313,7 +398,8 @@ impl MediaLoader for DriveStation {
                 changer.unload(drive, None)?;
             }
         }
-        Ok(())
+        let progress = Arc::clone(&self.progress);
+        self.clean_if_asked(&*progress)
     }
 
     fn online_label_texts(&mut self) -> Result<Option<Vec<String>>> {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use changer::{Changer, Place, Status, Step};
-use pbs_tape::drive::Drive;
 use pbs_tape::media::StateDir;
 use pbs_tape::operations::export::Library;
 use pbs_tape::station::{self, DriveStation};
@@ -77,6 +76,8 @@ pub enum Done {
     Unloaded { drive: u64, slot: u64 },
     /// From slot to slot.
     Moved { from: u64, to: u64 },
+    /// A drive was cleaned, in words; `still_requested`: it asks for it all the same.
+    Cleaned { text: String, still_requested: bool },
     /// Something else, in words.
     Other(String),
 }
@@ -96,7 +97,7 @@ impl fmt::Display for Done {
             Done::Moved { from, to } => {
                 write!(f, "moved the cartridge of slot {from} to slot {to}")
             }
-            Done::Other(text) => f.write_str(text),
+            Done::Cleaned { text, .. } | Done::Other(text) => f.write_str(text),
         }
     }
 }
@@ -111,7 +112,10 @@ impl Done {
             Done::Unloaded { drive, slot } => {
                 format!("Unloading drive {drive} into Storage Element {slot}...done")
             }
-            Done::Loaded { slot: None, .. } | Done::Moved { .. } | Done::Other(_) => return None,
+            Done::Loaded { slot: None, .. }
+            | Done::Moved { .. }
+            | Done::Cleaned { .. }
+            | Done::Other(_) => return None,
         })
     }
 }
@@ -269,7 +273,7 @@ impl Robot {
     /// Does it.
     pub fn run(&self, operation: &Operation) -> Result<Vec<Done>> {
         let mut changer = self.open()?;
-        let _lock = match operation {
+        let lock = match operation {
             Operation::Load { drive, .. }
             | Operation::Unload { drive, .. }
             | Operation::Step { drive, .. }
@@ -340,13 +344,7 @@ impl Robot {
                 });
             }
             Operation::Clean { drive } => {
-                let cleaned = changer.clean(*drive)?;
-                drop(changer);
-                self.check_cleaned(*drive)?;
-                Done::Other(format!(
-                    "cleaned drive {drive} with {}, which is in slot {} again",
-                    cleaned.label, cleaned.slot
-                ))
+                return Ok(vec![self.clean(changer, lock.as_ref(), *drive)?]);
             }
             Operation::PutBack { slot } => Done::Other(match changer.put_back(*slot)? {
                 Some(slot) => format!("put the cartridge of the arm into slot {slot}"),
@@ -361,21 +359,27 @@ impl Robot {
         Ok(vec![done])
     }
 
-    /// A drive that is still not well after cleaning says so.
-    fn check_cleaned(&self, number: u64) -> Result<()> {
-        let Some(address) = self.drive_addresses()?.remove(&number) else { return Ok(()) };
-        let mut drive = Drive::open(Devices.connect(&address)?)?;
-        // Takes off what is pending: nobody may have asked the drive anything since it was switched on.
-        drive.is_ready()?;
-        let alerts = drive.tape_alerts()?;
-        let bad: Vec<_> = alerts.named().filter(|flag| flag.refuse).map(|flag| flag.name).collect();
-        if !bad.is_empty() {
-            bail!("drive {number} was cleaned and still reports {}", bad.join(", "));
-        }
-        if alerts.is_cleaning_request() {
+    /// Cleans a drive as 'tape clean' does if it is configured; of another one nobody can tell whether it helped.
+    fn clean(
+        &self,
+        mut changer: Changer,
+        locked: Option<&DriveStation>,
+        number: u64,
+    ) -> Result<Done> {
+        let words = |label: &str, slot: u64| {
+            format!("cleaned drive {number} with {label}, which is in slot {slot} again")
+        };
+        let Some(station) = locked else {
+            let cleaned = changer.clean(number)?;
+            return Ok(Done::Other(words(&cleaned.label, cleaned.slot)));
+        };
+        drop(changer);
+        let cleaned = station.clean(None, &*self.bar)?;
+        if cleaned.still_requested {
             self.bar.warn(&format!("drive {number} was cleaned and still asks for cleaning"));
         }
-        Ok(())
+        let text = words(&cleaned.label_text, cleaned.slot);
+        Ok(Done::Cleaned { text, still_requested: cleaned.still_requested })
     }
 }
 

@@ -98,3 +98,45 @@ fn damaged_histories_cost_what_they_knew_and_nothing_else() {
     world.run(world.tape(args!["unload"]));
     world.json(args!["tape", "media", "list"]);
 }
+
+/// `tape changer clean` ended with 0 where `tape clean` ended with 3: a script could not tell that it did not help.
+#[test]
+fn both_ways_to_clean_a_drive_tell_alike_that_it_did_not_help() {
+    let rig = Rig::new();
+    let world = &rig.world;
+    world.run(args!["vtl", "cartridge", "add", rig.library, "CLN001L8"]);
+    for clean in [world.tape(args!["clean"]), args!["tape", "changer", "clean", "lib"]] {
+        world.run(clean.clone()).says_on_stdout(&["cleaned", "CLN001L8"]);
+        world.run(args!["vtl", "fault", "set", rig.library, "always drive0 ready -> alert 21"]);
+        let run = world.attempt(clean);
+        assert_eq!(run.code(), Some(3), "{run}");
+        run.says(&["still asks"]);
+        world.run(args!["vtl", "fault", "clear", rig.library]);
+    }
+    let cleaner = world.json(args!["tape", "media", "statistics", "CLN001L8"]);
+    assert_eq!(cleaner["mounts"], 4, "{cleaner}");
+    let drive = world.json(args!["tape", "drive", "statistics", "lib-0"]);
+    assert_eq!(drive["cleanings"], 4, "{drive}");
+    assert!(drive["last-cleaned"].is_i64(), "{drive}");
+}
+
+#[test]
+fn a_job_cleans_a_drive_that_asks_unless_it_is_told_not_to() {
+    let rig = Rig::new();
+    let world = &rig.world;
+    world.run(args!["vtl", "cartridge", "add", rig.library, "CLN001L8"]);
+    world.run(args!["tape", "drive", "update", "lib-0", "--clean", "never"]);
+    assert_eq!(world.json(args!["tape", "drive", "show", "lib-0"])["clean"], "never");
+    let dirty = "once drive0 write after=3 -> cleaning requested";
+    world.run(args!["vtl", "fault", "set", rig.library, dirty]);
+    let job = world.tape(args!["backup", "source", "pool", "--eject-media"]);
+    world.run(job.clone()).says(&["asks to be cleaned", "'tape clean'"]);
+    let drive = world.json(args!["tape", "drive", "statistics", "lib-0"]);
+    assert_eq!((&drive["cleanings"], &drive["cleaning-requested"]), (&0.into(), &true.into()));
+    world.run(args!["tape", "drive", "update", "lib-0", "--clean", "auto"]);
+    assert!(world.json(args!["tape", "drive", "show", "lib-0"]).get("clean").is_none());
+    // Before the first tape of the next one.
+    world.run(world.tape(args!["load-media", "CAP008L8"])).says(&["was cleaned with CLN001L8"]);
+    let drive = world.json(args!["tape", "drive", "statistics", "lib-0"]);
+    assert_eq!((&drive["cleanings"], &drive["cleaning-requested"]), (&1.into(), &false.into()));
+}

@@ -275,7 +275,7 @@ fn is_news(record: &Record, before: Option<&Record>) -> bool {
 }
 
 impl History {
-    fn judge_and_append(
+    pub(super) fn judge_and_append(
         &mut self,
         path: &std::path::Path,
         record: Record,

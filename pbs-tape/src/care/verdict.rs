@@ -178,6 +178,11 @@ pub fn of_cartridge(records: &[Record]) -> Judgement {
             found.push((Verdict::Watch, format!("near the end of its life: {words}")));
         }
     }
+    if last.cleanings_left == Some(0)
+        || [22, 23].iter().any(|number| last.alerts.0.contains(*number))
+    {
+        found.push((Verdict::Replace, "the cleaning cartridge is used up".to_string()));
+    }
     let (failures, drives) = partners(records, |record| record.drive_serial.as_deref());
     if drives.len() >= 2 {
         let words = format!("{failures} reads or writes failed, in {} drives", drives.len());

@@ -34,6 +34,10 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::CatalogExists { tape: text() }, "object"),
         (Error::InventoryDamaged { path: path(), reason: "short".into() }, "object"),
         (Error::UnknownTape { tape: text() }, "object"),
+        (
+            Error::CleaningCartridgesUsedUp { drive: text(), cartridges: vec!["CLN001L8".into()] },
+            "object",
+        ),
         (Error::NoStatistics { what: "tape", name: text() }, "object"),
         (Error::AmbiguousLabel { label_text: text(), tapes: vec![id, id] }, "object"),
         (
@@ -169,6 +173,7 @@ fn is_listed(error: &Error) -> bool {
         | Error::InventoryDamaged { .. }
         | Error::UnknownTape { .. }
         | Error::NoStatistics { .. }
+        | Error::CleaningCartridgesUsedUp { .. }
         | Error::AmbiguousLabel { .. }
         | Error::MediaNeeded { .. }
         | Error::LabelTextInUse { .. }

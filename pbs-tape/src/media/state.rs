@@ -139,6 +139,11 @@ impl StateDir {
         Some(self.care_media_folder().join(format!("{name}.care")))
     }
 
+    /// The history of the cleaning cartridge with this bar code: robots know it by nothing else.
+    pub fn care_cleaning_file(&self, label: &str) -> PathBuf {
+        self.care_media_folder().join(format!("cleaning-{}.care", escape_device(label)))
+    }
+
     /// Histories of drives.
     pub fn care_drive_folder(&self) -> PathBuf {
         self.path.join("care/drive")
@@ -147,6 +152,14 @@ impl StateDir {
     /// The history of the drive with this serial number.
     pub fn care_drive_file(&self, serial: &str) -> PathBuf {
         self.care_drive_folder().join(format!("{}.care", escape_device(serial)))
+    }
+
+    /// Held by whoever uses a cleaning cartridge of the library at this address. It is not waited for here: a cleaning takes minutes.
+    pub fn lock_cleaning(&self, library: &str) -> Result<Lock> {
+        let folder = self.path.join("cleaning-lock");
+        DirBuilder::new().recursive(true).mode(STATE_DIR_MODE).create(&folder).at(&folder)?;
+        let what = format!("the cleaning cartridges of {library}");
+        Lock::acquire(folder.join(escape_device(library)), what, Duration::ZERO)
     }
 
     /// Held while histories are added to.

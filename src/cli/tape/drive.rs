@@ -1,7 +1,8 @@
 //! `capstan tape drive …`
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use pbs_tape::care::CleanPolicy;
 use pbs_tape::drive::Drive;
 use scsi::Connect as _;
 use scsi::discover::{Kind, Roots};
@@ -43,6 +44,27 @@ pub struct CreateArgs {
     /// Which of the changer's drives it is, from 0 [default: the one with its serial number]
     #[arg(long, value_name = "N", requires = "changer")]
     changer_drivenum: Option<u64>,
+    /// Whether jobs clean it when it asks: between two tapes, with its library's cleaning cartridge [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    clean: Option<Clean>,
+}
+
+/// When a drive is cleaned.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Clean {
+    /// When it asks for it
+    Auto,
+    /// Only by 'tape clean'
+    Never,
+}
+
+impl From<Clean> for CleanPolicy {
+    fn from(clean: Clean) -> CleanPolicy {
+        match clean {
+            Clean::Auto => CleanPolicy::Auto,
+            Clean::Never => CleanPolicy::Never,
+        }
+    }
 }
 
 /// List the configured drives
@@ -80,6 +102,9 @@ pub struct UpdateArgs {
     /// Which of the changer's drives it is, from 0
     #[arg(long, value_name = "N")]
     changer_drivenum: Option<u64>,
+    /// Whether jobs clean it when it asks
+    #[arg(long, value_enum, value_name = "WHEN")]
+    clean: Option<Clean>,
 }
 
 /// Remove a drive from the configuration
@@ -173,7 +198,12 @@ fn create(places: &Places, args: &CreateArgs) -> Result<Outcome> {
         }
         tape.drive.insert(
             args.name.clone(),
-            DriveConfig { path, changer: place.changer, changer_drivenum: place.number },
+            DriveConfig {
+                path,
+                changer: place.changer,
+                changer_drivenum: place.number,
+                clean: args.clean.map(CleanPolicy::from).unwrap_or_default(),
+            },
         );
         Ok(())
     })?;
@@ -198,6 +228,9 @@ fn update(places: &Places, args: &UpdateArgs) -> Result<Outcome> {
         drive.path = path;
         drive.changer = place.changer;
         drive.changer_drivenum = place.number;
+        if let Some(clean) = args.clean {
+            drive.clean = clean.into();
+        }
         Ok(())
     })?;
     Ok(Outcome::Complete)

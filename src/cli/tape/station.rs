@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use pbs_tape::care::CleanPolicy;
 use pbs_tape::loader::MediaLoader as _;
 use pbs_tape::media::StateDir;
 use pbs_tape::station::{ChangerConfig, DriveConfig, DriveStation};
@@ -90,7 +91,14 @@ pub fn open(
 ) -> Result<DriveStation> {
     let config = find_drive(tape, name)?;
     let progress: Arc<dyn datastore::Progress> = Arc::clone(bar) as Arc<dyn datastore::Progress>;
-    Ok(DriveStation::open(state, config, Arc::new(Devices), progress, LOCK_WAIT)?)
+    let station = DriveStation::open(state, config, Arc::new(Devices), progress, LOCK_WAIT)?;
+    Ok(cleaned_as_configured(tape, station))
+}
+
+fn cleaned_as_configured(tape: &Tape, station: DriveStation) -> DriveStation {
+    let config = tape.drive.get(&station.config().name);
+    let clean = config.map_or(CleanPolicy::default(), |config| config.clean);
+    station.with_cleaning(clean)
 }
 
 /// Locks and opens several drives for one operation.
@@ -104,7 +112,8 @@ pub fn open_all(
     let configs = configs.collect::<Result<Vec<_>>>()?;
     let progress: Arc<dyn datastore::Progress> = Arc::clone(bar) as Arc<dyn datastore::Progress>;
     let connect: Arc<dyn scsi::Connect> = Arc::new(Devices);
-    Ok(pbs_tape::station::open_all(state, configs, &connect, &progress, LOCK_WAIT)?)
+    let all = pbs_tape::station::open_all(state, configs, &connect, &progress, LOCK_WAIT)?;
+    Ok(all.into_iter().map(|station| cleaned_as_configured(tape, station)).collect())
 }
 
 /// Load a cartridge by its bar code
@@ -140,8 +149,12 @@ pub struct StatusArgs {
 
 /// Clean a drive with its library's cleaning cartridge
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  capstan tape clean --drive lto0")]
+#[command(after_help = "Examples:\n  capstan tape clean --drive lto0\n  \
+                        capstan tape clean --cartridge CLN001L8")]
 pub struct CleanArgs {
+    /// Bar code of the cleaning cartridge, even if it is known to be used up [default: one that is not]
+    #[arg(long, value_name = "LABEL")]
+    cartridge: Option<String>,
     #[command(flatten)]
     drive: DriveArg,
     #[command(flatten)]
@@ -152,11 +165,16 @@ pub fn clean(places: &Places, args: &CleanArgs) -> Result<Outcome> {
     let tape: Tape = places.load()?;
     let bar = Arc::new(Bar::bytes("clean"));
     let station = open(&state(places)?, &tape, args.drive.drive.as_deref(), &bar)?;
-    let cleaned = pbs_tape::operations::clean::clean(&station, &*bar)?;
+    let cleaned = pbs_tape::operations::clean::clean(&station, args.cartridge.as_deref(), &*bar)?;
     args.output.print(&cleaned, |cleaned| {
         format!(
-            "drive {} was cleaned with {}, which is in slot {} again",
-            cleaned.drive, cleaned.label_text, cleaned.slot
+            "drive {} was cleaned with {}, which is in slot {} again{}",
+            cleaned.drive,
+            cleaned.label_text,
+            cleaned.slot,
+            cleaned
+                .cleanings_left
+                .map_or(String::new(), |left| format!(" and has {left} uses left"))
         )
     })?;
     if cleaned.still_requested {

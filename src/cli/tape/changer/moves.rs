@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::Outcome;
-use crate::cli::robot::{Operation, Robot, Which};
+use crate::cli::robot::{Done, Operation, Robot, Which};
 use crate::config::Places;
 use crate::output::print;
 
@@ -209,10 +209,14 @@ pub fn unlock(places: &Places, args: &UnlockArgs) -> Result<Outcome> {
 }
 
 fn perform(places: &Places, name: Option<&str>, operation: &Operation) -> Result<Outcome> {
+    let mut outcome = Outcome::Complete;
     for done in Robot::named(places, name)?.run(operation)? {
         print(&done.to_string())?;
+        if let Done::Cleaned { still_requested: true, .. } = done {
+            outcome = Outcome::Incomplete;
+        }
     }
-    Ok(Outcome::Complete)
+    Ok(outcome)
 }
 
 #[cfg(test)]
