@@ -98,7 +98,7 @@ pub(super) struct Wanted {
 /// What goes from the planner to the dispatcher.
 pub(super) enum News {
     Step(Step),
-    Snapshot(PlannedSnapshot, Vec<ChunkList>),
+    Snapshot(Arc<PlannedSnapshot>, Vec<ChunkList>),
     /// Nothing more comes before something of what came was done.
     Pause,
     /// That was all. Only this ends a plan well: a planner that died sends no such thing.
@@ -331,7 +331,7 @@ impl Plan {
             });
         match prepared {
             Ok((reader, Some((number, lists)))) => {
-                Some(News::Snapshot(PlannedSnapshot { at, reader, number }, lists))
+                Some(News::Snapshot(Arc::new(PlannedSnapshot { at, reader, number }), lists))
             }
             Ok((_, None)) => None,
             Err(error) => Some(News::Step(Step::Unreadable(Arc::new(at), error))),
@@ -406,12 +406,11 @@ pub(super) fn dispatch(
 
 fn dispatch_snapshot(
     store_name: &str,
-    snapshot: PlannedSnapshot,
+    snapshot: Arc<PlannedSnapshot>,
     lists: Vec<ChunkList>,
     ring: &Ring<Wanted, Step>,
 ) -> bool {
     let name: Arc<str> = format!("{store_name}:{}", snapshot.at.name).into();
-    let snapshot = Arc::new(snapshot);
     if !ring.put(Kind::Snapshot, Step::Begin(Arc::clone(&snapshot))) {
         return false;
     }
