@@ -57,9 +57,11 @@ fn two_drives_write_one_set_that_comes_back() {
     backup(&rig, "late-3", 73);
     backup(&rig, "late-4", 74);
     let fourth = both(&rig, args!["--join-after", "0"]);
-    for stream in fourth["streams"].as_array().unwrap() {
-        assert_ne!(stream["tapes"], json!([]), "a drive did nothing: {fourth}");
-    }
+    // Which of them gets the two new groups among those that are there already is a matter of their speed.
+    assert_eq!(fourth["snapshots-written"].as_array().map(Vec::len), Some(2), "{fourth}");
+    assert!(
+        fourth["streams"].as_array().unwrap().iter().all(|stream| stream.get("error").is_none())
+    );
     assert_eq!(media_set(&fourth), set);
 
     let verified = rig.world.json(rig.world.tape(args!["verify", set, "--keyfile", rig.key()]));
