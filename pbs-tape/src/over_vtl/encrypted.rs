@@ -219,7 +219,8 @@ fn an_encrypted_set_comes_back_with_nothing_but_tapes_and_the_passphrase() {
 
 #[test]
 fn a_second_job_goes_on_behind_the_first_and_another_key_begins_a_set() {
-    let mut this = Encrypted::new();
+    // Two sets of two or three tapes.
+    let mut this = Encrypted::in_library(|world| make_library(world, 6, 12 << 20));
     let first = this.back_up().unwrap();
     this.names.push(add_snapshot(&this.store, "", "a", 1_700_000_100, &[noise(77, 9000)]));
     let second = this.back_up().unwrap();
